@@ -1,0 +1,284 @@
+"""The nouns: frozen values that plans, steps, the journal and the report share.
+
+Every value turns into plain JSON (``as_json``) so that the journal outlives the program that
+wrote it.  Secrets are never part of them: at most the name of where a secret is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum, StrEnum
+from pathlib import Path
+
+__all__ = [
+    "Address",
+    "Digest",
+    "Evidence",
+    "Finding",
+    "Installation",
+    "Part",
+    "Plan",
+    "PlannedStep",
+    "Reversal",
+    "Run",
+    "Side",
+]
+
+
+class Side(StrEnum):
+    """One of the two installations of an upgrade."""
+
+    OLD = "old"
+    NEW = "new"
+
+    @property
+    def other(self) -> Side:
+        """The side opposite to this one."""
+        return Side.NEW if self is Side.OLD else Side.OLD
+
+
+class Run(StrEnum):
+    """What the steps are run for."""
+
+    REHEARSAL = "rehearsal"
+    CUTOVER = "cutover"
+    ROLLBACK = "rollback"
+    RETIRE = "retire"
+
+
+class Reversal(IntEnum):
+    """What going back costs once a step was begun.  Higher is dearer."""
+
+    FREE = 0
+    RESTART = 1
+    LOSES_WRITES = 2
+    IMPOSSIBLE = 3
+
+    @property
+    def words(self) -> str:
+        """The price in words for people."""
+        return ("free", "a restart", "the writes made since", "impossible")[self]
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A TCP address.  ``host`` is a name or an IP address, ``port`` 1 to 65535."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str) -> Address:
+        """Read ``host:port``; an IPv6 host stands in brackets.  Raises ValueError."""
+        host, colon, port = text.rpartition(":")
+        if not colon or not host or not port.isascii() or not port.isdigit():
+            raise ValueError(f"not host:port: {text!r}")
+        if not 1 <= int(port) <= 65535:
+            raise ValueError(f"port out of range: {text!r}")
+        return cls(host.strip("[]"), int(port))
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """One version of the application on one host.
+
+    root is where the program stands (a virtual environment, say), config where its configuration
+    files are, data where its databases and uploads are; all absolute.  config and data may be the
+    same directory.
+    """
+
+    application: str
+    version: str
+    side: Side
+    host: str
+    root: Path
+    config: Path
+    data: Path
+    address: Address
+
+    def variables(self) -> dict[str, str]:
+        """What ``{name}`` stands for in a recipe's commands and paths on this installation."""
+        return {
+            "version": self.version,
+            "root": str(self.root),
+            "config": str(self.config),
+            "data": str(self.data),
+            "host": self.address.host,
+            "port": str(self.address.port),
+            "address": str(self.address),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One claim and what was seen of it.  ``source`` says how it was observed."""
+
+    claim: str
+    expected: str
+    observed: str
+    source: str
+    holds: bool
+
+    @classmethod
+    def equal(cls, claim: str, expected: object, observed: object, source: str) -> Finding:
+        """A finding that holds when what was observed is what was expected."""
+        return cls(claim, str(expected), str(observed), source, expected == observed)
+
+    def as_json(self) -> dict[str, object]:
+        """Plain data for the journal and the report."""
+        return {
+            "claim": self.claim,
+            "expected": self.expected,
+            "observed": self.observed,
+            "source": self.source,
+            "holds": self.holds,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, object]) -> Finding:
+        """Read what ``as_json`` wrote."""
+        return cls(
+            str(data["claim"]),
+            str(data["expected"]),
+            str(data["observed"]),
+            str(data["source"]),
+            bool(data["holds"]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Why a step counts as done.  Evidence without findings does not hold.
+
+    seconds is how long the step's parts took, by name, for predictions and the timeline.
+    details is anything else worth showing (plain JSON, no secrets).
+    """
+
+    step: str
+    findings: tuple[Finding, ...]
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    details: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def holds(self) -> bool:
+        """True when there are findings and all of them hold."""
+        return bool(self.findings) and all(finding.holds for finding in self.findings)
+
+    def as_json(self) -> dict[str, object]:
+        """Plain data for the journal and the report."""
+        return {
+            "step": self.step,
+            "findings": [finding.as_json() for finding in self.findings],
+            "seconds": {name: round(value, 4) for name, value in self.seconds.items()},
+            "details": dict(self.details),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One table or one tree entry of a digest: how many rows, and their checksum (hex)."""
+
+    count: int
+    checksum: str
+
+
+@dataclass(frozen=True, slots=True)
+class Digest:
+    """Rows and checksum of every table of a database, or of every entry of a tree."""
+
+    parts: Mapping[str, Part]
+
+    @property
+    def count(self) -> int:
+        """Rows (or entries) in all parts together."""
+        return sum(part.count for part in self.parts.values())
+
+    @property
+    def checksum(self) -> str:
+        """One checksum over all parts and their names (hex)."""
+        from hashlib import blake2b
+
+        whole = blake2b(digest_size=16)
+        for name in sorted(self.parts):
+            part = self.parts[name]
+            whole.update(f"{name}\0{part.count}\0{part.checksum}\0".encode("utf-8", "surrogateescape"))
+        return whole.hexdigest()
+
+    def differences(self, other: Digest) -> tuple[str, ...]:
+        """Names of the parts that differ, sorted; empty when both are equal."""
+        names = self.parts.keys() | other.parts.keys()
+        return tuple(sorted(n for n in names if self.parts.get(n) != other.parts.get(n)))
+
+    def __str__(self) -> str:
+        return f"{len(self.parts)} parts, {self.count} rows, {self.checksum}"
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedStep:
+    """What one step will do, in sentences, and what going back costs once it was begun.
+
+    touches are changes on the old side, pause says whether the step runs inside the pause, and
+    seconds is the predicted duration, if something was measured.
+    """
+
+    name: str
+    actions: tuple[str, ...]
+    reversal: Reversal
+    touches: tuple[str, ...] = ()
+    pause: bool = False
+    seconds: float | None = None
+
+    def as_json(self) -> dict[str, object]:
+        """Plain data for the journal, ``--json`` and the report."""
+        return {
+            "name": self.name,
+            "actions": list(self.actions),
+            "reversal": self.reversal.name.lower(),
+            "touches": list(self.touches),
+            "pause": self.pause,
+            "seconds": self.seconds,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What an upgrade will do.  The fingerprint covers ``world``: all that must stay as planned.
+
+    world is a flat mapping of facts (versions, digests of configuration, addresses, paths) so that
+    a later run can say which of them changed.  warnings never block; problems do.
+    """
+
+    old: Installation
+    new: Installation
+    steps: tuple[PlannedStep, ...]
+    world: Mapping[str, str]
+    warnings: tuple[str, ...] = ()
+    problems: tuple[Finding, ...] = ()
+    predicted_pause: float | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hex digits over ``world``."""
+        import json
+        from hashlib import sha256
+
+        text = json.dumps(dict(sorted(self.world.items())), ensure_ascii=False)
+        return sha256(text.encode()).hexdigest()[:16]
+
+    def as_json(self) -> dict[str, object]:
+        """Plain data for the journal, ``--json`` and the report."""
+        return {
+            "fingerprint": self.fingerprint,
+            "application": self.new.application,
+            "old_version": self.old.version,
+            "new_version": self.new.version,
+            "steps": [step.as_json() for step in self.steps],
+            "world": dict(self.world),
+            "warnings": list(self.warnings),
+            "problems": [problem.as_json() for problem in self.problems],
+            "predicted_pause_seconds": self.predicted_pause,
+        }
