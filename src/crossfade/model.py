@@ -20,6 +20,7 @@ __all__ = [
     "Part",
     "Plan",
     "PlannedStep",
+    "Problem",
     "Reversal",
     "Run",
     "Side",
@@ -154,13 +155,11 @@ class Finding:
 class Evidence:
     """Why a step counts as done.  Evidence without findings does not hold.
 
-    seconds is how long the step's parts took, by name, for predictions and the timeline.
     details is anything else worth showing (plain JSON, no secrets).
     """
 
     step: str
     findings: tuple[Finding, ...]
-    seconds: Mapping[str, float] = field(default_factory=dict)
     details: Mapping[str, object] = field(default_factory=dict)
 
     @property
@@ -173,7 +172,6 @@ class Evidence:
         return {
             "step": self.step,
             "findings": [finding.as_json() for finding in self.findings],
-            "seconds": {name: round(value, 4) for name, value in self.seconds.items()},
             "details": dict(self.details),
         }
 
@@ -205,7 +203,8 @@ class Digest:
         whole = blake2b(digest_size=16)
         for name in sorted(self.parts):
             part = self.parts[name]
-            whole.update(f"{name}\0{part.count}\0{part.checksum}\0".encode("utf-8", "surrogateescape"))
+            line = f"{name}\0{part.count}\0{part.checksum}\0"
+            whole.update(line.encode("utf-8", "surrogateescape"))
         return whole.hexdigest()
 
     def differences(self, other: Digest) -> tuple[str, ...]:
@@ -218,11 +217,21 @@ class Digest:
 
 
 @dataclass(frozen=True, slots=True)
+class Problem:
+    """Something that makes a run refuse before it changes anything."""
+
+    code: str
+    finding: Finding
+    next: str
+
+
+@dataclass(frozen=True, slots=True)
 class PlannedStep:
     """What one step will do, in sentences, and what going back costs once it was begun.
 
-    touches are changes on the old side, pause says whether the step runs inside the pause, and
-    seconds is the predicted duration, if something was measured.
+    touches are changes on the old side; pause says whether the step runs inside the pause; needs
+    is the disk space in bytes that it takes, by place; seconds is the predicted duration, if
+    something was measured; problems make the run refuse, warnings do not.
     """
 
     name: str
@@ -231,6 +240,9 @@ class PlannedStep:
     touches: tuple[str, ...] = ()
     pause: bool = False
     seconds: float | None = None
+    needs: Mapping[Path, int] = field(default_factory=dict)
+    problems: tuple[Problem, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, object]:
         """Plain data for the journal, ``--json`` and the report."""
@@ -249,15 +261,17 @@ class Plan:
     """What an upgrade will do.  The fingerprint covers ``world``: all that must stay as planned.
 
     world is a flat mapping of facts (versions, digests of configuration, addresses, paths) so that
-    a later run can say which of them changed.  warnings never block; problems do.
+    a later run can say which of them changed.  disk has, for each file system, the bytes needed
+    and free.  warnings never block; problems do.
     """
 
     old: Installation
     new: Installation
     steps: tuple[PlannedStep, ...]
     world: Mapping[str, str]
+    disk: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
-    problems: tuple[Finding, ...] = ()
+    problems: tuple[Problem, ...] = ()
     predicted_pause: float | None = None
 
     @property
@@ -278,7 +292,10 @@ class Plan:
             "new_version": self.new.version,
             "steps": [step.as_json() for step in self.steps],
             "world": dict(self.world),
+            "disk": {name: {"needed": n, "free": f} for name, (n, f) in self.disk.items()},
             "warnings": list(self.warnings),
-            "problems": [problem.as_json() for problem in self.problems],
+            "problems": [
+                {"code": p.code, **p.finding.as_json(), "next": p.next} for p in self.problems
+            ],
             "predicted_pause_seconds": self.predicted_pause,
         }

@@ -8,13 +8,20 @@ crash: it looks first.  Methods raise ``crossfade.errors.Failed`` with *what* an
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from crossfade.model import Address, Digest, Evidence, Finding, Installation, PlannedStep, Reversal
-from crossfade.model import Plan, Run, Side
+from crossfade.model import (
+    Address,
+    Digest,
+    Evidence,
+    Finding,
+    Reversal,
+    Run,
+    Side,
+)
 
 __all__ = [
     "Check",
@@ -29,6 +36,7 @@ __all__ = [
     "Host",
     "Install",
     "Journal",
+    "Limits",
     "Parts",
     "Progress",
     "Rendering",
@@ -132,8 +140,11 @@ class Service(Protocol):
     def revival(self) -> tuple[str, ...]:
         """The command with which somebody else (the dead-man's switch) starts it again."""
 
+    def burial(self) -> tuple[str, ...]:
+        """The command with which somebody else stops it at once."""
+
     def log_tail(self, lines: int) -> list[str]:
-        """The last lines of its log, secrets redacted."""
+        """The last lines of its log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +186,9 @@ class Database(Protocol):
 
     def place(self, copy: Path) -> None:
         """Make this database equal to a copy that ``copy_to`` made (new side only)."""
+
+    def matches(self, copy: Path) -> bool:
+        """Whether this database is, byte for byte, a copy that ``copy_to`` made."""
 
     def digest(self) -> Digest:
         """Rows and checksum of every table, and of the schema.  Does not change anything."""
@@ -320,6 +334,9 @@ class Install(Protocol):
     def install(self, progress: Progress | None = None) -> None:
         """Install it; what a broken earlier try left is replaced.  Raises Failed."""
 
+    def fingerprint(self) -> str:
+        """A digest of what was installed (names, versions, file sums); empty when nothing is."""
+
     def remove(self) -> None:
         """Remove what ``install`` made; fine when it is gone."""
 
@@ -355,8 +372,9 @@ class DeadMan(Protocol):
     ``commit``, ``stand_down`` and the firing switch gets it.
     """
 
-    def arm(self, revival: tuple[str, ...], lease: float) -> None:
-        """Start the watching process with a new token; ends what an older attempt left."""
+    def arm(self, revival: Sequence[tuple[str, ...]], lease: float) -> None:
+        """Start the watching process with a new token.  When it fires it kills the runner if that
+        still lives (one writer), then runs the revival's commands in order."""
 
     def renew(self, lease: float) -> bool:
         """Put the deadline off.  False when the token is gone."""
@@ -395,21 +413,49 @@ class Journal(Protocol):
     def append(self, run: str, name: str, kind: str, payload: Mapping[str, object]) -> None:
         """Add an entry and make it durable.  Raises JournalError."""
 
-    def entries(self, *, run: str | None = None, kind: str | None = None) -> Iterator[Mapping[str, object]]:
+    def entries(
+        self, *, run: str | None = None, kind: str | None = None
+    ) -> Iterator[Mapping[str, object]]:
         """Entries in order: seq, at, run, name, kind, payload."""
 
 
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the operator accepts, in seconds: the longest pause, how long to watch after the switch,
+    the lease that keeps a pause alive, and how long each side may take to start and to stop.
+    """
+
+    max_pause: float
+    watch: float
+    lease: float
+    start: float
+    stop: float
+
+
 class Work(Protocol):
-    """What a step gets: both sides, the gate, and the journal's once()."""
+    """What a step gets: both sides, the gate, the journal's once(), and places of its own.
+
+    label names this attempt ("cutover-2") and directory is its own place below the state
+    directory.  held is closed when the attempt ends: fences and the keeper of the pause's lease
+    live there.  pause_began is the wall clock at the hold, or None outside a pause.  unmuted says
+    that the operator accepts a rehearsal whose effects are not muted.
+    """
 
     run: Run
-    plan_world: Mapping[str, str]
+    label: str
+    unmuted: bool
     old: Parts
     new: Parts
     traffic: Traffic
     configuration: Configuration
     dead_man: DeadMan
-    state: Path
+    limits: Limits
+    directory: Path
+    held: ExitStack
+    pause_began: float | None
+
+    def copy(self, kind: str, name: str) -> Database:
+        """The copy of database ``name`` that this attempt keeps as ``kind`` (backup, final)."""
 
     def once(self, name: str, do: Callable[[], T]) -> T:
         """Do something that cannot be made repeatable; its JSON result is remembered."""
@@ -420,7 +466,7 @@ class Work(Protocol):
     def tell(self, text: str) -> None:
         """Progress for people."""
 
-    def progress(self, what: str) -> Progress:
+    def progress(self, what: str) -> AbstractContextManager[Progress]:
         """A bar for long work."""
 
 

@@ -1,0 +1,89 @@
+"""The ``http`` check: ask a running application one question and look at the answer."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from crossfade.model import Address, Finding
+
+__all__ = ["HttpCheck", "HttpQuestion"]
+
+_LIMIT = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class HttpQuestion:
+    """What to ask and to expect: GET path; the status; a text that the body contains; the value at
+    a dotted path of the JSON body (``equals`` compares it, as text; without it, it must be there).
+    headers may hold secrets: they are never shown.  timeout is in seconds.
+    """
+
+    path: str
+    status: int = 200
+    contains: str = ""
+    json: str = ""
+    equals: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    timeout: float = 10.0
+
+    @property
+    def expected(self) -> str:
+        """The expectation in words."""
+        words = [f"status {self.status}"]
+        if self.contains:
+            words.append(f"contains {self.contains!r}")
+        if self.json:
+            words.append(f"{self.json} = {self.equals}" if self.equals else f"has {self.json}")
+        return ", ".join(words)
+
+
+class HttpCheck:
+    """One question to one address."""
+
+    def __init__(self, name: str, address: Address, question: HttpQuestion) -> None:
+        self.name = name
+        self.address = address
+        self.question = question
+
+    def run(self) -> Finding:
+        """Ask once.  An application that does not answer makes a finding that does not hold."""
+        ask = self.question
+        source = f"GET {self.address}{ask.path.partition('?')[0]}"
+        try:
+            connection = http.client.HTTPConnection(
+                self.address.host, self.address.port, timeout=ask.timeout
+            )
+            try:
+                connection.request("GET", ask.path, headers=dict(ask.headers))
+                answer = connection.getresponse()
+                body = answer.read(_LIMIT)
+            finally:
+                connection.close()
+        except (OSError, http.client.HTTPException) as error:
+            seen = f"no answer: {error.__class__.__name__}"
+            return Finding(self.name, ask.expected, seen, source, holds=False)
+        observed = [f"status {answer.status}"]
+        holds = answer.status == ask.status
+        if ask.contains:
+            there = ask.contains in body.decode("utf-8", "replace")
+            observed.append(f"{'contains' if there else 'lacks'} {ask.contains!r}")
+            holds = holds and there
+        if ask.json:
+            value = _at(body, ask.json)
+            observed.append(f"no {ask.json}" if value is None else f"{ask.json} = {value[:80]}")
+            holds = holds and value is not None and ask.equals in (None, value)
+        return Finding(self.name, ask.expected, ", ".join(observed), source, holds)
+
+
+def _at(body: bytes, path: str) -> str | None:
+    """The value at a dotted path (names and list indexes) of a JSON text; None if not there."""
+    try:
+        value = json.loads(body)
+        for part in path.split("."):
+            value = value[int(part)] if isinstance(value, list) else value[part]
+    except (ValueError, KeyError, IndexError, TypeError):
+        return None
+    return value if isinstance(value, str) else json.dumps(value)

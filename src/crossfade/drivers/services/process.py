@@ -1,0 +1,321 @@
+"""The ``process`` service: a program as a process group of its own that outlives us.
+
+A process that we start carries ``CROSSFADE_SERVICE=<mark>`` in its environment, and so do all its
+children: that is how it is found again after a crash of ours, and stopped whole even when a child
+left the group.  An old side that somebody else started is found by its own pid file or by who
+listens at its address.  Its description is kept as a file of mode 0600 so that the dead-man's
+switch can start it without us: ``python -m crossfade.drivers.services.process start FILE``.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from crossfade.drivers import procfs
+from crossfade.errors import Failed
+from crossfade.model import Address
+from crossfade.ports import ServiceState
+
+__all__ = ["ProcessService", "ProcessSpec"]
+
+MARK = "CROSSFADE_SERVICE"
+HELD_START = Path(__file__).with_name("held_start.py")
+_PASSED_ON = ("PATH", "HOME", "LANG", "LANGUAGE", "TZ", "USER", "LOGNAME", "SHELL", "TMPDIR")
+_READY_TIMEOUT = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessSpec:
+    """What to run and where: command (argv), working directory, log file, and the mark.
+
+    environment is added to a small part of ours.  preload names Python modules whose import needs
+    no data; it makes a held start possible for commands of the form ``python -m module …``.
+    address and pid_file help to find a process that we did not start.
+    """
+
+    mark: str
+    command: tuple[str, ...]
+    directory: str
+    log: str
+    environment: Mapping[str, str]
+    preload: tuple[str, ...] = ()
+    address: str = ""
+    pid_file: str = ""
+
+    @classmethod
+    def load(cls, path: Path) -> ProcessSpec:
+        """Read a description that ``ProcessService`` kept."""
+        data = json.loads(path.read_text(encoding="utf-8"))
+        data["command"], data["preload"] = tuple(data["command"]), tuple(data["preload"])
+        return cls(**data)
+
+
+class ProcessService:
+    """One side's program, started and stopped on this machine.
+
+    spec describes it; ``keep`` is the directory for its description and lock (made, mode 0700).
+    """
+
+    def __init__(self, spec: ProcessSpec, keep: Path) -> None:
+        self.spec = spec
+        self.keep = keep
+        self._children: list[subprocess.Popen[bytes]] = []
+        self._held: subprocess.Popen[bytes] | None = None
+
+    @property
+    def _description(self) -> Path:
+        return self.keep / f"{self.spec.mark}.json"
+
+    def command(self) -> tuple[str, ...]:
+        """The command that ``start`` runs."""
+        return self.spec.command
+
+    def look(self) -> ServiceState:
+        """Whether it runs, by mark, pid file or listener, in this order."""
+        self._reap()
+        found = procfs.with_mark(MARK, self.spec.mark) - self._held_pids()
+        how = "started by Crossfade"
+        if not found and (pid := self._from_pid_file()):
+            found, how = procfs.descendants([pid]), f"pid file {self.spec.pid_file}"
+        if not found and self.spec.address:
+            address = Address.parse(self.spec.address)
+            inodes = procfs.listening_inodes(address.host, address.port)
+            found = procfs.descendants(procfs.pids_of_sockets(inodes) - {os.getpid()})
+            how = f"listens at {address}"
+        if not found:
+            return ServiceState(False, (), "no process")
+        pids = tuple(sorted(found))
+        words = " ".join(procfs.command_of(pids[0])[:6])[:120]
+        return ServiceState(True, pids, f"pid {pids[0]} ({how}): {words}")
+
+    @property
+    def _held_note(self) -> Path:
+        return self.keep / f"{self.spec.mark}.held"
+
+    def _held_pids(self) -> set[int]:
+        """A process that waits in its held start does not run yet, whoever asks."""
+        try:
+            return {int(self._held_note.read_text(encoding="ascii"))}
+        except (OSError, ValueError):
+            return set()
+
+    def _from_pid_file(self) -> int | None:
+        try:
+            pid = int(Path(self.spec.pid_file).read_text(encoding="ascii").strip())
+        except (OSError, ValueError):
+            return None
+        return pid if procfs.alive(pid) else None
+
+    def prepare(self) -> None:
+        """Start the interpreter and import what needs no data; then it waits.
+
+        Without ``preload`` this does nothing.  Raises Failed when the imports fail."""
+        words = self.spec.command
+        if not self.spec.preload or self._held or len(words) < 3 or words[1] != "-m":
+            return
+        read, write = os.pipe()
+        argv = (words[0], str(HELD_START), ",".join(self.spec.preload), *words[1:])
+        self.keep.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            self._held = self._spawn(argv, stdin=subprocess.PIPE, ready=write)
+        finally:
+            os.close(write)
+        self._held_note.write_text(str(self._held.pid), encoding="ascii")
+        with open(read, "rb") as ready:  # noqa: PTH123 - a descriptor
+            if select.select([ready], [], [], _READY_TIMEOUT)[0] and ready.readline():
+                return
+        self._let_go_of_held()
+        raise Failed(
+            "service-does-not-start",
+            f"The program could not even be loaded: {words[0]} -m {words[2]}.",
+            where="\n".join([" ".join(words), *self.log_tail(5)]),
+        )
+
+    def start(self) -> None:
+        """Start it, or let the prepared one go on; fine when it already runs."""
+        with self._alone():
+            if self.look().running:
+                return
+            if self._held and (go := self._held.stdin):
+                held, self._held = self._held, None
+                self._held_note.unlink(missing_ok=True)
+                try:
+                    go.write(b"go\n")
+                    go.close()
+                except OSError:
+                    held.wait()  # it died while waiting: start afresh
+                else:
+                    self._children.append(held)
+                    return
+            self._children.append(self._spawn(self.spec.command, stdin=subprocess.DEVNULL))
+
+    def _spawn(
+        self, argv: tuple[str, ...], *, stdin: int, ready: int | None = None
+    ) -> subprocess.Popen[bytes]:
+        log = Path(self.spec.log)
+        log.parent.mkdir(parents=True, exist_ok=True)
+        mine = {k: v for k, v in os.environ.items() if k in _PASSED_ON or k.startswith("LC_")}
+        environment = {**mine, **self.spec.environment, MARK: self.spec.mark}
+        descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            if ready is not None:
+                return _with_descriptor_3(argv, ready, stdin, descriptor, environment, self.spec)
+            return subprocess.Popen(
+                argv,
+                stdin=stdin,
+                stdout=descriptor,
+                stderr=descriptor,
+                cwd=self.spec.directory,
+                env=environment,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise Failed(
+                "service-does-not-start",
+                f"The program cannot be run: {error.strerror or error}.",
+                where=" ".join(argv),
+            ) from error
+        finally:
+            os.close(descriptor)
+
+    def stop(self, timeout: float) -> None:
+        """SIGTERM to every process of it, SIGKILL after ``timeout`` seconds to what is left."""
+        self._let_go_of_held()
+        with self._alone():
+            known: set[int] = set()
+            for deadline, signum in ((timeout, signal.SIGTERM), (10.0, signal.SIGKILL)):
+                until = time.monotonic() + deadline
+                known |= set(self.look().pids)
+                _signal(known, signum)
+                while any(procfs.alive(pid) for pid in known) and time.monotonic() < until:
+                    self._reap()
+                    time.sleep(0.005)
+            # children that were born while the others died
+            if not any(procfs.alive(pid) for pid in known) and not self.look().running:
+                return
+        raise Failed(
+            "service-does-not-stop",
+            "The program is still there after SIGTERM and SIGKILL.",
+            where=self.look().detail,
+        )
+
+    def revival(self) -> tuple[str, ...]:
+        """The command that starts it without us; keeps the description it needs."""
+        self._keep_description()
+        return (sys.executable, "-m", __name__, "start", str(self._description))
+
+    def burial(self) -> tuple[str, ...]:
+        """The command that stops it without us, at once; keeps the description it needs."""
+        self._keep_description()
+        return (sys.executable, "-m", __name__, "stop", str(self._description))
+
+    def log_tail(self, lines: int) -> list[str]:
+        """The last lines of its log (at most 200 characters each)."""
+        try:
+            with Path(self.spec.log).open("rb") as file:
+                file.seek(max(0, os.fstat(file.fileno()).st_size - 16384))
+                text = file.read().decode("utf-8", "replace")
+        except OSError:
+            return []
+        return [line[:200] for line in text.splitlines()[-lines:]]
+
+    def _keep_description(self) -> None:
+        self.keep.mkdir(mode=0o700, parents=True, exist_ok=True)
+        partial = self._description.with_suffix(".partial")
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123 - a descriptor
+            json.dump(asdict(self.spec), file)
+        partial.replace(self._description)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Starting and stopping exclude each other, also between us and the dead-man's switch."""
+        self.keep.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with (self.keep / f"{self.spec.mark}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def _let_go_of_held(self) -> None:
+        if self._held is None:
+            return
+        held, self._held = self._held, None
+        if held.stdin:
+            held.stdin.close()
+        self._held_note.unlink(missing_ok=True)
+        try:
+            held.wait(5)
+        except subprocess.TimeoutExpired:
+            os.killpg(held.pid, signal.SIGKILL)
+            held.wait()
+
+    def _reap(self) -> None:
+        self._children = [child for child in self._children if child.poll() is None]
+
+
+def _with_descriptor_3(
+    argv: tuple[str, ...],
+    ready: int,
+    stdin: int,
+    log: int,
+    environment: Mapping[str, str],
+    spec: ProcessSpec,
+) -> subprocess.Popen[bytes]:
+    """Popen with ``ready`` as descriptor 3 of the new process."""
+    if ready == 3:
+        os.set_inheritable(3, True)
+        passed: tuple[int, ...] = (3,)
+        words = argv
+    else:
+        shim = "import os,sys; os.dup2(int(sys.argv[1]), 3); os.execv(sys.argv[2], sys.argv[2:])"
+        passed, words = (ready,), (argv[0], "-c", shim, str(ready), *argv)
+    return subprocess.Popen(
+        words,
+        stdin=stdin,
+        stdout=log,
+        stderr=log,
+        cwd=spec.directory,
+        env=dict(environment),
+        start_new_session=True,
+        pass_fds=passed,
+    )
+
+
+def _signal(pids: set[int], signum: signal.Signals) -> None:
+    """Signal the processes, whole groups where the leader is one of them (never our own)."""
+    groups = {pid for pid in pids if procfs.group_of(pid) == pid and pid != os.getpgrp()}
+    for group in groups:
+        try:
+            os.killpg(group, signum)
+        except ProcessLookupError:
+            continue
+    for pid in pids:
+        if procfs.group_of(pid) not in groups and procfs.alive(pid):
+            try:
+                os.kill(pid, signum)
+            except ProcessLookupError:
+                continue
+
+
+def main() -> None:
+    """``start FILE`` or ``stop FILE``, for the dead-man's switch."""
+    verb, file = sys.argv[1:]
+    service = ProcessService(ProcessSpec.load(Path(file)), Path(file).parent)
+    if verb == "start":
+        service.start()
+    else:
+        service.stop(timeout=2.0)
+
+
+if __name__ == "__main__":
+    main()
