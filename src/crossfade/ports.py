@@ -18,6 +18,8 @@ from crossfade.model import (
     Digest,
     Evidence,
     Finding,
+    Installation,
+    PlannedStep,
     Reversal,
     Run,
     Side,
