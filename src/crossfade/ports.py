@@ -462,6 +462,9 @@ class Work(Protocol):
     def once(self, name: str, do: Callable[[], T]) -> T:
         """Do something that cannot be made repeatable; its JSON result is remembered."""
 
+    def at_fence(self) -> Mapping[str, str]:
+        """The old side's positions at the fence of the last cutover, from the journal."""
+
     def timed(self, name: str) -> AbstractContextManager[None]:
         """Measure a part of the step under this name, for predictions and the timeline."""
 

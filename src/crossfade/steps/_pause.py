@@ -1,0 +1,119 @@
+"""The pause: hold, drain, stop the side that serves; kept alive by a lease, ended by one token.
+
+While a pause lasts a thread renews two leases: the dead-man's switch on the live side's host and
+the gate's.  When we die, both run out: the switch starts the live side again, and a little later
+the gate lets the waiting requests go to it.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+
+from crossfade.errors import CrossfadeError, Failed
+from crossfade.model import Finding, Side
+from crossfade.ports import Parts, Work
+from crossfade.steps._health import time_left, wait_healthy
+
+__all__ = ["begin", "go_back"]
+
+_GATE_LATER = 2.0
+"""How much longer the gate waits than the dead-man's switch, in seconds."""
+
+
+def begin(work: Work, live: Parts, idle: Parts) -> list[Finding]:
+    """Arm the switch, hold, drain, and stop the live side; the caller fences its data."""
+    lease = work.limits.lease
+    work.dead_man.arm([idle.service.burial(), live.service.revival()], lease)
+    work.traffic.hold(
+        lease=lease + _GATE_LATER,
+        at_most=work.limits.max_pause,
+        commit_to=idle.installation.side,
+        commit_token=work.dead_man.commit_token,
+    )
+    work.pause_began = time.time()
+    work.held.enter_context(_Keeper(work))
+    with work.timed("drain"):
+        drained = work.traffic.drain(min(10.0, max(1.0, time_left(work) / 2)))
+    with work.timed("stop"):
+        live.service.stop(work.limits.stop)
+    state = live.service.look()
+    silent = live.health.run()
+    return [
+        Finding.equal("requests in flight after the drain", 0, drained.in_flight, "gate's count"),
+        Finding.equal(
+            f"the {live.installation.side} side runs", False, state.running, state.detail
+        ),
+        Finding(
+            f"the {live.installation.side} side's address is silent",
+            "no answer",
+            silent.observed,
+            silent.source,
+            silent.observed.startswith("no answer"),
+        ),
+    ]
+
+
+def go_back(work: Work, live: Parts, idle: Parts) -> list[Finding]:
+    """End the pause without the commit: the live side serves again.  Also right after a crash.
+
+    Raises Failed when the commit point was passed, or when the live side does not come back."""
+    side = live.installation.side
+    work.held.close()  # lifts the fences and ends the keeper
+    state = work.dead_man.state()
+    if state == "committed" or (
+        state == "armed" and not work.dead_man.stand_down() and work.dead_man.state() == "committed"
+    ):
+        raise Failed("already-committed", "The commit point was passed; going back is a rollback.")
+    idle.service.stop(timeout=3.0)
+    live.service.start()
+    work.pause_began = None
+    health = wait_healthy(work, live, work.limits.start)
+    _at_gate(work, lambda: _release_to(work, side))
+    seen = work.traffic.look()
+    return [
+        health,
+        Finding.equal("traffic goes to", side, seen.side if seen else None, "gate, read back"),
+        Finding.equal("requests are held", False, seen.held if seen else None, "gate, read back"),
+    ]
+
+
+def _release_to(work: Work, side: Side) -> None:
+    state = work.traffic.look()
+    if state and state.side is not side:
+        raise Failed("gate-elsewhere", f"The gate sends traffic to the {state.side} side.")
+    if state and state.held:
+        work.traffic.release()
+
+
+def _at_gate(work: Work, act: Callable[[], None]) -> None:
+    """Do something at the gate; start the gate again if it is gone (its state is on disk)."""
+    targets = {p.installation.side: p.installation.address for p in (work.old, work.new)}
+    work.traffic.ensure(targets)
+    act()
+
+
+class _Keeper:
+    """Renews both leases until closed, or until the longest pause is over."""
+
+    def __init__(self, work: Work) -> None:
+        self._work = work
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _keep(self) -> None:
+        work, lease = self._work, self._work.limits.lease
+        began = time.monotonic()
+        while not self._over.wait(lease / 5):
+            if time.monotonic() - began > work.limits.max_pause or not work.dead_man.renew(lease):
+                return
+            try:
+                work.traffic.renew(lease + _GATE_LATER)
+            except CrossfadeError:
+                return  # the commit fails when the hold is over; the steps notice

@@ -1,0 +1,50 @@
+"""The commit point and what follows it: switch, release, read back."""
+
+from crossfade.errors import Failed
+from crossfade.model import Finding
+from crossfade.ports import Parts, Work
+
+__all__ = ["switch_to", "take_token"]
+
+_GATE_LATER = 2.0
+
+
+def take_token(work: Work) -> None:
+    """The commit point.  Raises Failed when the pause is already over."""
+    work.traffic.renew(work.limits.lease + _GATE_LATER)  # the hold must outlast the next lines
+    if not work.dead_man.commit():
+        raise Failed(
+            "pause-lost",
+            "The lease of the pause ran out before the commit point.",
+            where=f"dead-man's switch: {work.dead_man.state()}",
+        )
+
+
+def switch_to(work: Work, to: Parts, away: Parts) -> list[Finding]:
+    """Switch and release, whatever the gate did by itself meanwhile; prove it by reading back."""
+    side = to.installation.side
+    traffic = work.traffic
+    traffic.ensure({p.installation.side: p.installation.address for p in (to, away)})
+    state = traffic.look()
+    if state and state.side is not side:
+        if not state.held:
+            # The gate gave up holding before we came back.  The other side is stopped: nothing
+            # leaks there, and requests that wait for it are taken along by this hold.
+            lease = work.limits.lease
+            token = work.dead_man.commit_token
+            traffic.hold(lease=lease, at_most=lease, commit_to=side, commit_token=token)
+            traffic.drain(lease / 2)
+        traffic.switch(side)
+    if (state := traffic.look()) and state.held:
+        traffic.release()
+    seen = traffic.look()
+    if seen is None:
+        raise Failed("gate-unreachable", "The gate does not answer after the switch.")
+    return [
+        Finding.equal("traffic goes to", side, seen.side, "gate, read back"),
+        Finding.equal("at this address", to.installation.address, seen.targets[side], "gate"),
+        Finding.equal("requests are held", False, seen.held, "gate, read back"),
+        Finding.equal(
+            "requests served by the other side after the drain", 0, seen.served_after_drain, "gate"
+        ),
+    ]

@@ -1,0 +1,46 @@
+"""Step 5 (rehearsal): migrate, start and check the new version on a copy, and time everything."""
+
+from crossfade.model import Evidence, Finding, PlannedStep, Problem, Reversal, Run
+from crossfade.ports import Work
+from crossfade.steps._carry import alike, carry_and_start
+
+__all__ = ["name", "preview", "reversal", "run", "undo"]
+
+name = "check"
+reversal = Reversal.FREE
+
+
+def preview(work: Work) -> PlannedStep:
+    """Where the new version would listen, and whether that is free."""
+    new = work.new
+    problems: tuple[Problem, ...] = ()
+    taken = new.host.listener(new.installation.address)
+    if taken and not new.service.look().running:
+        seen = Finding("the new side's address is free", "free", f"taken by {taken}", "host", False)
+        problems = (Problem("port-taken", seen, "edit crossfade.yaml   (name another address)"),)
+    place = f"at {new.installation.address}"
+    words = f"start version {new.installation.version} {place}, which migrates its copy; check it"
+    if work.run is Run.CUTOVER:
+        words = f"(in step sync) {words}"
+    return PlannedStep(name, (words,), reversal, problems=problems)
+
+
+def run(work: Work) -> Evidence:
+    """Do on the copy what the cutover will do inside its pause."""
+    with work.timed("prepare"):
+        work.new.service.prepare()
+    findings = carry_and_start(
+        work, lambda n: (work.copy("backup", n), work.copy("final", n)), alike
+    )
+    with work.timed("stop"):
+        work.new.service.stop(work.limits.stop)
+    running = work.new.service.look().running
+    findings.append(Finding.equal("the copy stops when asked", False, running, "service"))
+    return Evidence(name, tuple(findings))
+
+
+def undo(work: Work) -> Evidence:
+    """Stop the copy."""
+    work.new.service.stop(timeout=5.0)
+    running = work.new.service.look().running
+    return Evidence(name, (Finding.equal("the copy is stopped", False, running, "service"),))

@@ -1,0 +1,101 @@
+"""Step 2: carry the old side's custom configuration over, rewritten where it must differ."""
+
+from pathlib import Path
+
+from crossfade.errors import Failed
+from crossfade.model import Evidence, Finding, PlannedStep, Problem, Reversal, Run, Side
+from crossfade.ports import Rendering, Work
+
+__all__ = ["name", "preview", "reversal", "run", "undo"]
+
+name = "configure"
+reversal = Reversal.FREE
+OURS = ".crossfade-made-this"
+
+
+def preview(work: Work) -> PlannedStep:
+    """Which files would be carried, and what the application would do to the outside."""
+    problems: list[Problem] = []
+    warnings: list[str] = []
+    rendering = work.configuration.render(work.new.installation)
+    problems += [
+        Problem("configuration-unproven", finding, "crossfade config show")
+        for finding in rendering.findings
+        if not finding.holds
+    ]
+    problems += _in_the_way(work)
+    effects = work.configuration.active_effects(rendering)
+    if work.run is Run.REHEARSAL and effects:
+        if work.unmuted:
+            warnings.append(f"rehearsed UNMUTED: the copy may act on the outside ({effects[0]})")
+        else:
+            seen = Finding(
+                "the rehearsal sends nothing out", "muted", "; ".join(effects), "recipe", False
+            )
+            problems.append(Problem("effects-not-muted", seen, "crossfade rehearse --unmuted"))
+    actions = tuple(f"write {new}, from {old}" for new, old in rendering.sources.items())
+    return PlannedStep(name, actions, reversal, problems=tuple(problems), warnings=tuple(warnings))
+
+
+def run(work: Work) -> Evidence:
+    """Make the new side's places afresh and write the configuration into them."""
+    if (state := work.traffic.look()) and state.side is Side.NEW:
+        raise Failed("new-side-serves", "The new side serves already; its data is not replaced.")
+    clear(work)
+    rendering = work.configuration.render(work.new.installation)
+    for place in _places(work):
+        work.new.host.make_directory(place)
+        work.new.host.write(place / OURS, work.label.encode())
+    for target, (content, mode) in rendering.files.items():
+        work.new.host.write(Path(target), content, mode=mode)
+    return Evidence(
+        name, (*rendering.findings, _written(work, rendering)), {"difference": rendering.difference}
+    )
+
+
+def undo(work: Work) -> Evidence:
+    """Remove what was made for the new side."""
+    clear(work)
+    gone = not any(work.new.host.exists(place / OURS) for place in _places(work))
+    return Evidence(name, (Finding.equal("the new side's places are gone", True, gone, "host"),))
+
+
+def clear(work: Work) -> None:
+    """Remove the new side's data and configuration, but only what we made."""
+    work.new.service.stop(timeout=5.0)
+    for place in _places(work):
+        if work.new.host.exists(place / OURS):
+            work.new.host.remove(place)
+
+
+def _places(work: Work) -> list[Path]:
+    installation = work.new.installation
+    return sorted({installation.config, installation.data})
+
+
+def _written(work: Work, rendering: Rendering) -> Finding:
+    same = sum(
+        work.new.host.read(Path(target)) == content
+        for target, (content, _) in rendering.files.items()
+    )
+    return Finding.equal(
+        "files read back as written", len(rendering.files), same, "new side's files"
+    )
+
+
+def _in_the_way(work: Work) -> list[Problem]:
+    return [
+        Problem(
+            "new-place-in-use",
+            Finding(
+                "the new side's place is ours or absent",
+                "ours or absent",
+                f"foreign: {place}",
+                "host",
+                False,
+            ),
+            f"mv {place} {place}.away   (or name another place in crossfade.yaml)",
+        )
+        for place in _places(work)
+        if work.new.host.exists(place) and not work.new.host.exists(place / OURS)
+    ]

@@ -1,0 +1,54 @@
+"""Step 4: put the copy into the new side's own databases and file trees."""
+
+from crossfade.model import Evidence, Finding, PlannedStep, Reversal
+from crossfade.ports import Work
+
+__all__ = ["name", "preview", "reversal", "run", "undo"]
+
+name = "restore"
+reversal = Reversal.FREE
+
+
+def preview(work: Work) -> PlannedStep:
+    """How much goes where."""
+    total = 0
+    actions = []
+    for n, database in work.old.databases.items():
+        total += 2 * database.size()  # the new side's own, and the copy made inside the pause
+        actions.append(f"restore database {n} for the new side")
+    for n, tree in work.old.files.items():
+        entries, size = tree.size()
+        total += size
+        actions.append(f"copy {n}: {entries} entries, {size / 1e6:.1f} MB, while in use")
+    return PlannedStep(name, tuple(actions), reversal, needs={work.new.installation.data: total})
+
+
+def run(work: Work) -> Evidence:
+    """Place the copies and bring the trees over."""
+    findings = []
+    details: dict[str, object] = {}
+    for n, database in work.new.databases.items():
+        with work.timed(f"place {n}"):
+            database.place(work.directory / "backup" / n)
+        same = database.matches(work.directory / "backup" / n)
+        findings.append(
+            Finding.equal(f"database {n} is the copy, byte for byte", True, same, "new side")
+        )
+    for n, tree in work.old.files.items():
+        with work.timed(f"files {n}"), work.progress(f"copying {n}") as progress:
+            report = tree.copy_to(work.new.files[n].path, progress)
+        with work.timed(f"digest {n}"):  # hashed now, so that the pause only looks at changes
+            there = work.new.files[n].digest()
+            tree.digest()
+        details[n] = {"copied": report.copied, "bytes": report.bytes, "entries": there.count}
+        findings.append(
+            Finding(
+                f"tree {n} arrived", "a tree", f"{there.count} entries", "new side", there.count > 0
+            )
+        )
+    return Evidence(name, tuple(findings), details)
+
+
+def undo(work: Work) -> Evidence:
+    """What was placed goes with the new side's places (step configure)."""
+    return Evidence(name, (), {})

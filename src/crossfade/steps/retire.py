@@ -1,0 +1,104 @@
+"""Step 9: archive the old side, remove it, and remove every trace of the upgrade from it."""
+
+import json
+from pathlib import Path
+
+from crossfade.errors import Failed
+from crossfade.model import Evidence, Finding, PlannedStep, Reversal, Side
+from crossfade.ports import Work
+
+__all__ = ["name", "preview", "reversal", "run", "undo"]
+
+name = "retire"
+reversal = Reversal.IMPOSSIBLE
+
+
+def preview(work: Work) -> PlannedStep:
+    """What would be archived and removed."""
+    places = old_places(work)
+    actions = (
+        f"archive {', '.join(map(str, places[1:]))} to {work.directory / 'archive'}",
+        *(f"remove {place}" for place in places),
+    )
+    return PlannedStep(
+        name, actions, reversal, touches=tuple(f"{place} is removed" for place in places)
+    )
+
+
+def run(work: Work) -> Evidence:
+    """Archive, verify the archive, and only then remove."""
+    state = work.traffic.look()
+    if state is None or state.side is not Side.NEW:
+        raise Failed(
+            "old-side-serves", "The old side serves; only a side without traffic is retired."
+        )
+    work.old.service.stop(work.limits.stop)
+    findings = [Finding.equal("traffic goes to", Side.NEW, state.side, "gate, read back")]
+    places = [place for place in old_places(work)[1:] if work.old.host.exists(place)]
+    with work.timed("archive"), work.progress("archiving the old side"):
+        findings.extend(_archive(work, place) for place in places)
+    if not all(finding.holds for finding in findings):
+        raise Failed(
+            "archive-unproven", "The archive does not read back as written; nothing removed."
+        )
+    with work.timed("remove"):
+        for place in old_places(work):
+            work.old.host.remove(place)
+            there = work.old.host.exists(place)
+            findings.append(Finding.equal(f"{place} stands", False, there, "old side's host"))
+    return Evidence(name, tuple(findings), {"archive": str(work.directory / "archive")})
+
+
+def undo(work: Work) -> Evidence:
+    """There is no way back from here but the archive."""
+    raise Failed(
+        "retired",
+        "The old side is retired; its archive is all that is left.",
+        where=str(work.directory / "archive"),
+    )
+
+
+def old_places(work: Work) -> list[Path]:
+    """The program first, then configuration and data (which are archived)."""
+    installation = work.old.installation
+    places = {installation.config, installation.data}
+    outermost = [p for p in sorted(places) if not any(q in p.parents for q in places)]
+    return [installation.root, *outermost]
+
+
+def _archive(work: Work, place: Path) -> Finding:
+    archive = work.directory / "archive" / f"{place.name}.tar.gz"
+    host = work.old.host
+    host.make_directory(archive.parent)
+    host.run(
+        (
+            "tar",
+            "--create",
+            "--gzip",
+            "--file",
+            str(archive),
+            "--directory",
+            str(place.parent),
+            "--xattrs",
+            "--sparse",
+            "--numeric-owner",
+            place.name,
+        ),
+        timeout=86400,
+    )
+    compared = host.run(
+        ("tar", "--compare", "--gzip", "--file", str(archive), "--directory", str(place.parent)),
+        timeout=86400,
+        ok=(0, 1, 2),
+    )
+    host.write(archive.with_suffix(".json"), json.dumps({"from": str(place)}).encode())
+    said = (compared.err or compared.out).decode("utf-8", "replace").strip()[
+        :200
+    ] or "no difference"
+    return Finding(
+        f"the archive of {place} reads back equal",
+        "no difference",
+        said,
+        "tar --compare",
+        compared.status == 0,
+    )

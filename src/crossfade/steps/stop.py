@@ -1,0 +1,87 @@
+"""Step 6: hold, drain, stop and fence the old side.  The pause begins.
+
+In a rehearsal there is nothing of the old side to stop: the copy is stopped and removed.
+"""
+
+from crossfade.model import Evidence, Finding, PlannedStep, Problem, Reversal, Run, Side
+from crossfade.ports import Work
+from crossfade.steps import configure
+from crossfade.steps._pause import begin, go_back
+
+__all__ = ["name", "preview", "reversal", "run", "undo"]
+
+name = "stop"
+reversal = Reversal.RESTART
+
+
+def preview(work: Work) -> PlannedStep:
+    """What would be stopped, and what is touched on the old side."""
+    if work.run is Run.REHEARSAL:
+        return PlannedStep(name, ("stop the rehearsal's copy and remove it",), Reversal.FREE)
+    old = work.old
+    state = old.service.look()
+    health = old.health.run()
+    problems = []
+    if not (state.running and health.holds):
+        seen = Finding(
+            "the old side runs and is healthy",
+            "it does",
+            f"{state.detail}; {health.observed}",
+            health.source,
+            False,
+        )
+        problems.append(Problem("old-not-running", seen, "crossfade status"))
+    actions = (
+        f"hold requests at {work.traffic.listen}, let those in flight finish",
+        f"stop the old side ({state.detail})",
+        "fence its databases, and prove the fence by trying",
+    )
+    touches = (
+        f"the old side's process is stopped; to start it again: {' '.join(old.service.command())}",
+        *(f"database {n}: {d.traits.fence}" for n, d in old.databases.items()),
+    )
+    return PlannedStep(
+        name, actions, reversal, touches=touches, pause=True, problems=tuple(problems)
+    )
+
+
+def run(work: Work) -> Evidence:
+    """Begin the pause; or, in a rehearsal, end the copy."""
+    if work.run is Run.REHEARSAL:
+        return _end_rehearsal(work)
+    with work.timed("prepare"):  # before the pause: loads the new version, which reads no data yet
+        work.new.service.prepare()
+    work.traffic.ensure(
+        {Side.OLD: work.old.installation.address, Side.NEW: work.new.installation.address}
+    )
+    findings = begin(work, work.old, work.new)
+    with work.timed("fence"):
+        for database in work.old.databases.values():
+            work.held.callback(database.fence().close)
+            findings.append(database.prove_fence())
+    return Evidence(name, tuple(findings), {"positions": positions(work)})
+
+
+def undo(work: Work) -> Evidence:
+    """The old side serves again: ended by ourselves, or by the dead-man's switch before us."""
+    if work.run is Run.REHEARSAL:
+        return _end_rehearsal(work)
+    if work.dead_man.state() == "none":  # the pause never began
+        work.new.service.stop(timeout=3.0)
+        return Evidence(name, (Finding.equal("the pause", "not begun", "not begun", "token"),))
+    return Evidence(name, tuple(go_back(work, work.old, work.new)))
+
+
+def positions(work: Work) -> dict[str, str]:
+    """Marks that change with every write to the old side."""
+    marks = {f"database {n}": d.position() for n, d in work.old.databases.items()}
+    return marks | {f"tree {n}": t.position() for n, t in work.old.files.items()}
+
+
+def _end_rehearsal(work: Work) -> Evidence:
+    done = configure.undo(work)
+    work.new.host.remove(work.directory / "backup")
+    work.new.host.remove(work.directory / "final")
+    running = work.new.service.look().running
+    gone = Finding.equal("the copy runs", False, running, "service")
+    return Evidence(name, (*done.findings, gone))

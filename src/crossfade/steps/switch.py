@@ -1,0 +1,66 @@
+"""Step 8: commit, switch, release.  The pause ends; then watch.
+
+The commit point is one rename: the dead-man's switch is disarmed and, in the same act, the new side
+becomes authoritative.  Should we die right after it, the gate finds the token when its lease runs
+out and switches by itself.
+"""
+
+import time
+
+from crossfade.model import Evidence, Finding, PlannedStep, Reversal
+from crossfade.ports import Parts, Work
+from crossfade.steps._switch import switch_to, take_token
+
+__all__ = ["finish", "name", "preview", "reversal", "run", "undo", "watch"]
+
+name = "switch"
+reversal = Reversal.LOSES_WRITES
+
+
+def preview(work: Work) -> PlannedStep:
+    """What is switched, and what going back costs from here on."""
+    actions = (
+        f"commit; point {work.traffic.listen} at {work.new.installation.address}; release",
+        f"watch for {work.limits.watch:.0f} s",
+    )
+    return PlannedStep(name, actions, reversal, pause=True)
+
+
+def run(work: Work) -> Evidence:
+    """Take the token, then only forward."""
+    with work.timed("commit"):
+        take_token(work)
+    return finish(work)
+
+
+def finish(work: Work) -> Evidence:
+    """After the commit point: switch, release, watch.  Also right after a crash."""
+    with work.timed("switch"):
+        findings = switch_to(work, work.new, work.old)
+    work.held.close()
+    work.pause_began = None
+    return Evidence(name, (*findings, *watch(work, work.new)))
+
+
+def watch(work: Work, live: Parts) -> list[Finding]:
+    """Stay a while: health, and requests that the gate could not get answered."""
+    before = work.traffic.look()
+    until = time.monotonic() + work.limits.watch
+    asked = missed = 0
+    with work.timed("watch"):
+        while time.monotonic() < until:
+            asked, missed = asked + 1, missed + (not live.health.run().holds)
+            time.sleep(0.5)
+    after = work.traffic.look()
+    failed = after.failed - before.failed if before and after else -1
+    health = f"{asked} times asked"
+    return [
+        Finding.equal("health answers missed after the switch", 0, missed, health),
+        Finding.equal("requests that the gate failed", 0, failed, "gate's count while watching"),
+    ]
+
+
+def undo(work: Work) -> Evidence:
+    """Before the commit point nothing was switched.  After it, going back is a hand-back."""
+    committed = work.dead_man.state() == "committed"
+    return Evidence(name, (Finding.equal("the switch is done", False, committed, "token"),))
