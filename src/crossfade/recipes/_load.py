@@ -1,0 +1,213 @@
+"""Read a recipe: a name of ours, or a path to a recipe file of the site's own."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from crossfade.errors import UsageError
+from crossfade.recipes._spec import (
+    _PLACEHOLDER,
+    PLACEHOLDERS,
+    CheckSpec,
+    Condition,
+    ConfigurationSpec,
+    EffectSpec,
+    InstallSpec,
+    KeyReference,
+    PartSpec,
+    Recipe,
+    RequirementSpec,
+    RewriteSpec,
+    ServiceSpec,
+)
+from crossfade.recipes._validate import complain, load_schema, parse
+from crossfade.recipes._yaml import Complaint, Document, Keys, dotted
+
+__all__ = ["check_spec", "load", "names", "placeholder_complaints"]
+
+Data = Mapping[str, Any]
+
+_HERE = Path(__file__).parent
+_FILLED = frozenset(
+    ("packages", "command", "environment", "preload", "path", "equals", "contains", "headers")
+)
+_NAME = re.compile(r"[a-z0-9][a-z0-9-]*\Z")
+
+
+def names() -> tuple[str, ...]:
+    """The applications that Crossfade has a recipe of."""
+    return tuple(sorted(path.stem for path in _HERE.glob("*.yaml")))
+
+
+def load(name_or_path: str, base: Path) -> Recipe:
+    """The recipe of that name, or the file at that path (relative to ``base``).
+
+    Raises UsageError: ``recipe-missing``, or ``recipe-invalid`` with every complaint.
+    """
+    path = _find(name_or_path, base)
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = "it is not UTF-8 text" if isinstance(error, ValueError) else _reason(error)
+        raise UsageError(
+            "recipe-missing",
+            f"the recipe {name_or_path} cannot be read: {reason}",
+            where=str(path),
+            next="crossfade plan",
+        ) from None
+    document, complaints = parse(text, load_schema("crossfade.recipes", "recipe.schema.json"))
+    if not complaints:
+        complaints = [*placeholder_complaints(document), *_rule_complaints(document)]
+    if complaints:
+        complain("recipe-invalid", path.name, complaints, f"edit {path}, then: crossfade plan")
+    return _recipe(document, path)
+
+
+def check_spec(data: Data, base: Path, name: str) -> CheckSpec:
+    """A check as the schemas describe it; ``name`` is used when it has none of its own."""
+    command = tuple(data.get("command", ()))
+    return CheckSpec(
+        name=data.get("name", name),
+        path=data.get("path", ""),
+        command=command,
+        status=int(data.get("status", 0 if command else 200)),
+        contains=data.get("contains", ""),
+        json=data.get("json", ""),
+        compares="equals" in data,
+        equals=data.get("equals"),
+        timeout=float(data.get("timeout", 10)),
+        headers=dict(data.get("headers", {})),
+        base=base,
+    )
+
+
+def placeholder_complaints(document: Document) -> Iterator[Complaint]:
+    """A complaint for each ``{name}`` that stands for nothing, where names are replaced."""
+    for keys, text in document.raw.items():
+        if _FILLED.isdisjoint(keys):
+            continue
+        for unknown in _PLACEHOLDER.findall(text):
+            if unknown not in PLACEHOLDERS:
+                near = get_close_matches(unknown, PLACEHOLDERS, 1, 0.6)
+                hint = f"did you mean {{{near[0]}}}?" if near else ", ".join(PLACEHOLDERS)
+                problem = f"has the unknown placeholder {{{unknown}}} ({hint})"
+                yield Complaint(document.line(keys), dotted(keys), problem)
+
+
+def _find(name_or_path: str, base: Path) -> Path:
+    if _NAME.match(name_or_path):
+        known = names()
+        if name_or_path in known:
+            return _HERE / f"{name_or_path}.yaml"
+        near = get_close_matches(name_or_path, known, 1, 0.5)
+        hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
+        raise UsageError(
+            "recipe-missing",
+            f"there is no recipe {name_or_path} ({hint})",
+            where="application: takes a name, or a path to a recipe file (*.yaml)",
+            next="edit crossfade.yaml, then: crossfade plan",
+        )
+    return base / name_or_path
+
+
+def _reason(error: OSError | ValueError) -> str:
+    return getattr(error, "strerror", None) or type(error).__name__
+
+
+def _rule_complaints(document: Document) -> Iterator[Complaint]:
+    """What the schema cannot say: relative paths stay inside, names are used once."""
+    data: Any = document.data
+    for section in ("configuration", "databases", "files"):
+        seen: set[str] = set()
+        for index, item in enumerate(data.get(section, ())):
+            keys: Keys = (section, index)
+            path = PurePosixPath(item.get("path", "."))
+            if path.is_absolute() or ".." in path.parts:
+                text = "must be relative and stay inside its directory"
+                yield Complaint(document.line((*keys, "path")), dotted((*keys, "path")), text)
+            name = item.get("name", "")
+            if name and name in seen:
+                text = "is a name that was used before"
+                yield Complaint(document.line((*keys, "name")), dotted((*keys, "name")), text)
+            seen.add(name)
+            if item.get("format") == "opaque" and item.get("rewrite"):
+                text = "cannot be done in an opaque file"
+                yield Complaint(document.line(keys), dotted((*keys, "rewrite")), text)
+
+
+def _recipe(document: Document, path: Path) -> Recipe:
+    data: Any = document.data
+    base = path.parent
+    service = data["service"]
+
+    def optional(name: str, **more: object) -> CheckSpec | None:
+        return check_spec({**more, **data[name]}, base, name) if name in data else None
+
+    return Recipe(
+        application=data["application"],
+        title=data.get("title", data["application"]),
+        source=path,
+        install=InstallSpec(data["install"]["driver"], tuple(data["install"]["packages"])),
+        service=ServiceSpec(
+            driver=service["driver"],
+            command=tuple(service["command"]),
+            preload=tuple(service.get("preload", ())),
+            start_timeout=float(service.get("start_timeout", 60)),
+            stop_timeout=float(service.get("stop_timeout", 30)),
+            environment=dict(service.get("environment", {})),
+        ),
+        health=check_spec(data["health"], base, "health"),
+        installed_version=optional("installed_version", equals="{version}", timeout=60),
+        version=optional("version"),
+        checks=tuple(check_spec(item, base, item["name"]) for item in data.get("checks", ())),
+        effects=tuple(
+            EffectSpec(item["name"], item["what"], _all(item, "when"), _all(item, "unless"))
+            for item in data.get("effects", ())
+        ),
+        requires=tuple(
+            RequirementSpec(item["what"], _all(item, "when"), _all(item, "unless"))
+            for item in data.get("requires", ())
+        ),
+        configuration=tuple(_configuration(item) for item in data.get("configuration", ())),
+        databases=tuple(_part(item) for item in data.get("databases", ())),
+        files=tuple(_part(item) for item in data.get("files", ())),
+    )
+
+
+def _list(value: Any) -> Sequence[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _all(item: Data, word: str) -> tuple[Condition, ...]:
+    return tuple(
+        Condition(one["file"], one["key"], "equals" in one, one.get("equals"))
+        for one in _list(item.get(word, []))
+    )
+
+
+def _references(item: Data) -> tuple[KeyReference, ...]:
+    return tuple(KeyReference(one["file"], one["key"]) for one in _list(item.get("path_from", [])))
+
+
+def _configuration(item: Data) -> ConfigurationSpec:
+    identity = item.get("identity", [])
+    return ConfigurationSpec(
+        format=item["format"],
+        path=item.get("path", ""),
+        path_from=_references(item),
+        rewrite=tuple(
+            RewriteSpec(
+                rule["key"], rule["to"], rule.get("required", False), rule.get("outside", "keep")
+            )
+            for rule in item.get("rewrite", ())
+        ),
+        identity=identity if isinstance(identity, bool) else tuple(identity),
+    )
+
+
+def _part(item: Data) -> PartSpec:
+    return PartSpec(item["name"], item["driver"], item["path"], _references(item))

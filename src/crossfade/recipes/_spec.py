@@ -1,0 +1,197 @@
+"""What a recipe says, as frozen values.
+
+Texts may hold the placeholders of ``PLACEHOLDERS`` in braces; ``fill`` replaces them with what they
+stand for on one installation.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+__all__ = [
+    "PLACEHOLDERS",
+    "CheckSpec",
+    "Condition",
+    "ConfigurationSpec",
+    "EffectSpec",
+    "InstallSpec",
+    "KeyReference",
+    "PartSpec",
+    "Recipe",
+    "RequirementSpec",
+    "RewriteSpec",
+    "ServiceSpec",
+    "fill",
+    "is_secret_name",
+]
+
+PLACEHOLDERS = ("root", "config", "data", "host", "port", "address", "version")
+
+_PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_SECRET = re.compile(r"pass|secret|token|key|salt|credential|private|dsn", re.IGNORECASE)
+
+
+def fill(text: str, variables: Mapping[str, str]) -> str:
+    """``text`` with every ``{name}`` of ``variables`` replaced once; other braces stay."""
+    return _PLACEHOLDER.sub(lambda match: variables.get(match[1], match[0]), text)
+
+
+def is_secret_name(name: str) -> bool:
+    """Whether a key of this name may hold a secret.  When unsure: yes."""
+    return bool(_SECRET.search(name))
+
+
+@dataclass(frozen=True, slots=True)
+class KeyReference:
+    """A key in one of the application's configuration files; ``file`` is relative to {config}."""
+
+    file: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A question about a key: is it ``equals``, or (without ``compares``) is it set at all.
+
+    Set means present and neither null nor empty.
+    """
+
+    file: str
+    key: str
+    compares: bool = False
+    equals: object = None
+
+
+@dataclass(frozen=True, slots=True)
+class EffectSpec:
+    """Something that the application does to the outside world.
+
+    Active when one condition of ``when`` holds (or there are none) and none of ``unless`` does.
+    """
+
+    name: str
+    what: str
+    when: tuple[Condition, ...] = ()
+    unless: tuple[Condition, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RequirementSpec:
+    """Something that the recipe takes for granted; conditions are read as for an effect."""
+
+    what: str
+    when: tuple[Condition, ...] = ()
+    unless: tuple[Condition, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class InstallSpec:
+    """How a version gets onto a host: the kind of installer and the packages it is asked for."""
+
+    driver: str
+    packages: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CheckSpec:
+    """One question to a running application (``path``) or to a program (``command``).
+
+    path: the answer to GET has this ``status``, its body contains ``contains``, and the value at
+    ``json`` (dots and list indexes) exists and, when ``compares``, equals ``equals``.
+    command: it exits with ``status``, its output contains ``contains`` and, when ``compares``,
+    equals ``equals`` once white space around it is taken away.  ``timeout`` is in seconds.
+    Values of ``headers`` may be secret references (env:, file:), relative to ``base``.
+    """
+
+    name: str
+    path: str = ""
+    command: tuple[str, ...] = ()
+    status: int = 200
+    contains: str = ""
+    json: str = ""
+    compares: bool = False
+    equals: object = None
+    timeout: float = 10.0
+    headers: Mapping[str, str] = field(default_factory=dict)
+    base: Path = Path()
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceSpec:
+    """How the application runs.  It runs in {data}, so its relative paths count from there.
+
+    preload are modules whose import needs no data (held start); times are in seconds.
+    """
+
+    driver: str
+    command: tuple[str, ...]
+    preload: tuple[str, ...] = ()
+    start_timeout: float = 60.0
+    stop_timeout: float = 30.0
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RewriteSpec:
+    """A key whose value is translated from the old side to the new one.
+
+    to        what kind of value it is: path, port, host, address or version
+    required  the old side's value must be found at least once
+    outside   for a path that is below neither directory of the old side: ``keep`` it, ``refuse``
+              it, or take its file name ``into-data`` (for what the application writes)
+    """
+
+    key: str
+    to: str
+    required: bool = False
+    outside: str = "keep"
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigurationSpec:
+    """One configuration file, or (a path_from key with ``*``) several of one kind.
+
+    path is relative to {config}.  Without ``path``, the files are those that path_from names, and
+    there are none when its key is not set.  identity is the keys that must come over unchanged, or
+    True for the whole file.
+    """
+
+    format: str
+    path: str = ""
+    path_from: tuple[KeyReference, ...] = ()
+    rewrite: tuple[RewriteSpec, ...] = ()
+    identity: tuple[str, ...] | bool = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PartSpec:
+    """A database or a tree of files.  path is relative to {data}; the first path_from key that is
+    set wins over it."""
+
+    name: str
+    driver: str
+    path: str
+    path_from: tuple[KeyReference, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What is known of an application.  ``source`` is the file it was read from."""
+
+    application: str
+    title: str
+    source: Path
+    install: InstallSpec
+    service: ServiceSpec
+    health: CheckSpec
+    installed_version: CheckSpec | None = None
+    version: CheckSpec | None = None
+    checks: tuple[CheckSpec, ...] = ()
+    effects: tuple[EffectSpec, ...] = ()
+    requires: tuple[RequirementSpec, ...] = ()
+    configuration: tuple[ConfigurationSpec, ...] = ()
+    databases: tuple[PartSpec, ...] = ()
+    files: tuple[PartSpec, ...] = ()
