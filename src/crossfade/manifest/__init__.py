@@ -1,0 +1,17 @@
+"""The manifest: one site's ``crossfade.yaml``, joined with its recipe.  ``load`` reads it."""
+
+from crossfade.manifest._load import SCHEMA, load
+from crossfade.manifest._secrets import is_reference, resolve
+from crossfade.manifest._spec import Limits, Manifest, ServiceOverrides, SideSpec, TrafficSpec
+
+__all__ = [
+    "SCHEMA",
+    "Limits",
+    "Manifest",
+    "ServiceOverrides",
+    "SideSpec",
+    "TrafficSpec",
+    "is_reference",
+    "load",
+    "resolve",
+]

@@ -59,7 +59,7 @@ def load(name_or_path: str, base: Path) -> Recipe:
             where=str(path),
             next="crossfade plan",
         ) from None
-    document, complaints = parse(text, load_schema("crossfade.recipes", "recipe.schema.json"))
+    document, complaints = parse(text, load_schema(_HERE / "recipe.schema.json"))
     if not complaints:
         complaints = [*placeholder_complaints(document), *_rule_complaints(document)]
     if complaints:

@@ -15,7 +15,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
-from importlib.resources import files
+from pathlib import Path
 from typing import NoReturn, cast
 
 from crossfade.errors import UsageError
@@ -35,6 +35,7 @@ _TYPES: dict[str, Callable[[object], bool]] = {
     "integer": lambda value: _number(value) and float(cast(float, value)).is_integer(),
     "number": lambda value: _number(value),
 }
+_MISSING = "is missing"
 _NAMES = {
     "object": "a mapping (key: value)",
     "array": "a list",
@@ -46,9 +47,9 @@ _NAMES = {
 }
 
 
-def load_schema(package: str, name: str) -> Schema:
+def load_schema(path: Path) -> Schema:
     """One of our own schema files."""
-    return cast(Schema, json.loads((files(package) / name).read_text("utf-8")))
+    return cast(Schema, json.loads(path.read_text("utf-8")))
 
 
 def parse(text: str, schema: Schema) -> tuple[Document, list[Complaint]]:
@@ -59,9 +60,14 @@ def parse(text: str, schema: Schema) -> tuple[Document, list[Complaint]]:
         return Document(), [Complaint(error.line, "", error.text)]
     if document.data is None and not document.complaints:
         return document, [Complaint(1, "", "the file is empty")]
-    return document, sorted(
-        [*document.complaints, *validate(document, schema)], key=lambda complaint: complaint.line
-    )
+    complaints = [*document.complaints, *validate(document, schema)]
+    misspelt = {_sibling(each.key, each.suggestion) for each in complaints if each.suggestion}
+    complaints = [each for each in complaints if each.text != _MISSING or each.key not in misspelt]
+    return document, sorted(complaints, key=lambda complaint: complaint.line)
+
+
+def _sibling(key: str, name: str) -> str:
+    return ".".join((*key.split(".")[:-1], name))
 
 
 def complain(code: str, name: str, complaints: list[Complaint], next: str) -> NoReturn:
@@ -166,7 +172,7 @@ def _required(check: _Check, schema: Schema, value: object, keys: Keys) -> None:
         for name in cast(list[str], schema["required"]):
             if name not in value:
                 line = check.document.key_lines.get(keys, check.document.line(keys))
-                check.add((*keys, name), "is missing", line=line)
+                check.add((*keys, name), _MISSING, line=line)
 
 
 def _items(check: _Check, schema: Schema, value: object, keys: Keys) -> None:

@@ -1,0 +1,144 @@
+"""Read ``crossfade.yaml``: hold it against the schema and our own rules, then make the values."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from crossfade.errors import UsageError
+from crossfade.manifest._rules import rule_complaints
+from crossfade.manifest._spec import Limits, Manifest, ServiceOverrides, SideSpec, TrafficSpec
+from crossfade.model import Address
+from crossfade.recipes import check_spec
+from crossfade.recipes import load as load_recipe
+from crossfade.recipes._validate import complain, load_schema, parse
+from crossfade.recipes._yaml import Document, Keys
+
+__all__ = ["SCHEMA", "load"]
+
+SCHEMA = Path(__file__).parent / "crossfade.schema.json"
+"""The schema of the manifest, for editors."""
+
+Data = Mapping[str, Any]
+
+
+def load(path: Path) -> Manifest:
+    """Read a manifest and the recipe that it names.
+
+    Raises UsageError: ``manifest-missing``, ``manifest-unreadable``, or ``manifest-invalid`` with
+    every complaint, each with its line, key path and the nearest right key.
+    """
+    path = Path(os.path.normpath(path.absolute()))
+    text = _text(path)
+    document, complaints = parse(text, load_schema(SCHEMA))
+    made = None
+    if not complaints:
+        made = _manifest(document, path)
+        complaints = rule_complaints(document, made)
+    if complaints or made is None:
+        next = f"edit {path.name}, then: crossfade plan"
+        complain("manifest-invalid", path.name, complaints, next)
+    return made
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError:
+        raise UsageError(
+            "manifest-missing",
+            f"there is no manifest {path.name}",
+            where=str(path),
+            next="crossfade init",
+        ) from None
+    except OSError as error:
+        reason = error.strerror or "it cannot be opened"
+    except UnicodeDecodeError as error:
+        reason = f"it is not UTF-8 text (byte {error.start})"
+    raise UsageError(
+        "manifest-unreadable",
+        f"the manifest {path.name} cannot be read: {reason}",
+        where=str(path),
+        next="crossfade plan",
+    )
+
+
+def _manifest(document: Document, path: Path) -> Manifest:
+    data: Any = document.data
+    base = path.parent
+    state = _path(base, data.get("state", ".crossfade"))
+    old = _side(document, ("old",), base, state)
+    new = _side(document, ("new",), base, state)
+    limits = data.get("limits", {})
+    application = data["application"]
+    recipe = load_recipe(application, base)
+    return Manifest(
+        path=path,
+        application=recipe.application,
+        state=state,
+        old=old,
+        new=new,
+        rehearsal=_rehearsal(data["new"]["rehearsal"], new, base, state),
+        traffic=TrafficSpec(
+            data["traffic"].get("driver", "gateway"), _address(data["traffic"]["listen"])
+        ),
+        limits=Limits(float(limits.get("max_pause", 60)), float(limits.get("watch", 10))),
+        checks=tuple(
+            check_spec(item, base, f"check {index + 1}")
+            for index, item in enumerate(data.get("checks", ()))
+        ),
+        recipe=recipe,
+    )
+
+
+def _side(document: Document, keys: Keys, base: Path, state: Path) -> SideSpec:
+    name = str(keys[0])
+    data: Any = document.data
+    side: Data = data[name]
+    service: Data = side.get("service", {})
+    home = _path(base, side["data"])
+    return SideSpec(
+        version=document.raw[(*keys, "version")],
+        host=side.get("host", "local"),
+        root=_path(base, side["root"]),
+        data=home,
+        config=_path(base, side["config"]) if "config" in side else home,
+        address=_address(side["address"]),
+        service=ServiceOverrides(
+            log=_path(base, service["log"]) if "log" in service else state / "log" / f"{name}.log",
+            environment=dict(service.get("environment", {})),
+            pid_file=_path(base, service["pid_file"]) if "pid_file" in service else None,
+        ),
+    )
+
+
+def _rehearsal(data: Data, new: SideSpec, base: Path, state: Path) -> SideSpec:
+    """The new side with data, configuration, address and log of its own."""
+    home = _path(base, data["data"]) if "data" in data else _beside(new.data)
+    if "config" in data:
+        config = _path(base, data["config"])
+    else:
+        config = home if new.config == new.data else _beside(new.config)
+    service = ServiceOverrides(state / "log" / "rehearsal.log", new.service.environment)
+    return replace(
+        new, data=home, config=config, address=_address(data["address"]), service=service
+    )
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f"{path.name}-rehearsal")
+
+
+def _path(base: Path, text: str) -> Path:
+    return Path(os.path.normpath(base / text))
+
+
+def _address(text: str) -> Address:
+    """Addresses that do not hold are complained about by the rules; port 1 stands in for them."""
+    try:
+        return Address.parse(text)
+    except ValueError:
+        return Address(text, 1)

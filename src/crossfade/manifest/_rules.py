@@ -1,0 +1,165 @@
+"""What the manifest's schema cannot say: addresses, places that overlap, secrets, placeholders."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+from crossfade.manifest._secrets import holds_userinfo, is_reference
+from crossfade.manifest._spec import Manifest, SideSpec
+from crossfade.model import Address
+from crossfade.recipes import is_secret_name
+from crossfade.recipes._load import placeholder_complaints
+from crossfade.recipes._yaml import Complaint, Document, Keys, dotted
+
+__all__ = ["rule_complaints"]
+
+_ADDRESSES: tuple[Keys, ...] = (
+    ("old", "address"),
+    ("new", "address"),
+    ("new", "rehearsal", "address"),
+    ("traffic", "listen"),
+)
+_SECRET_HEADERS = frozenset(("authorization", "cookie", "proxy-authorization"))
+_REFERENCE = "secrets by reference (file:, env:), never by value"
+
+_VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+!_-]*\Z")
+
+Place = tuple[str, Keys, Path]
+"""Whose it is (old, new, rehearsal), the key that says it, and the real path."""
+
+
+def rule_complaints(document: Document, manifest: Manifest) -> list[Complaint]:
+    """Everything that is wrong beyond the schema, in the order of the file."""
+    found = [
+        *_version_complaints(document),
+        *_address_complaints(document),
+        *_place_complaints(document, manifest),
+        *_secret_complaints(document),
+        *_name_complaints(document),
+        *placeholder_complaints(document),
+    ]
+    return sorted(found, key=lambda complaint: complaint.line)
+
+
+def _version_complaints(document: Document) -> Iterator[Complaint]:
+    """A version that YAML reads as a number is taken as written, so it is looked at as written."""
+    for keys in (("old", "version"), ("new", "version")):
+        if not _VERSION.match(document.raw[keys]):
+            yield _complaint(document, keys, "must be a version, such as 1.100.0")
+
+
+def _address_complaints(document: Document) -> Iterator[Complaint]:
+    seen: list[tuple[Keys, Address]] = []
+    for keys in _ADDRESSES:
+        try:
+            address = Address.parse(_at(document, keys))
+        except ValueError:
+            text = "must be host:port with a port from 1 to 65535, such as 127.0.0.1:8001"
+            yield _complaint(document, keys, text)
+            continue
+        for other, taken in seen:
+            if _clash(address, taken):
+                yield _complaint(document, keys, f"is the same address as {dotted(other)}")
+        seen.append((keys, address))
+
+
+def _clash(one: Address, two: Address) -> bool:
+    hosts = {_HOSTS.get(address.host, address.host) for address in (one, two)}
+    return one.port == two.port and (len(hosts) == 1 or "*" in hosts)
+
+
+_HOSTS = {"localhost": "127.0.0.1", "::1": "127.0.0.1", "0.0.0.0": "*", "::": "*"}  # noqa: S104
+
+
+def _place_complaints(document: Document, manifest: Manifest) -> Iterator[Complaint]:
+    places = [
+        *_places("old", ("old",), manifest.old),
+        *_places("new", ("new",), manifest.new),
+        *_places("rehearsal", ("new", "rehearsal"), manifest.rehearsal),
+    ]
+    for one, two in combinations(places, 2):
+        relation = _relation(two[2], one[2])
+        if relation and not _harmless(one, two, relation):
+            yield _complaint(document, two[1], f"is {relation} {dotted(one[1])}")
+    state = _real(manifest.state)
+    for _, keys, path in places:
+        relation = _relation(state, path)
+        if relation in ("the same directory as", "inside"):
+            yield _complaint(document, ("state",), f"is {relation} {dotted(keys)}")
+    for name, side in (("old", manifest.old), ("new", manifest.new)):
+        log = _real(side.service.log)
+        for owner, keys, path in places:
+            if owner not in (name, "rehearsal" if name == "new" else name) and _inside(log, path):
+                yield _complaint(document, (name, "service", "log"), f"is inside {dotted(keys)}")
+
+
+def _places(owner: str, keys: Keys, side: SideSpec) -> list[Place]:
+    named: dict[str, Path] = {"data": side.data, "config": side.config}
+    if owner != "rehearsal":  # its program is the new side's
+        named = {"root": side.root, **named}
+    return [(owner, (*keys, name), _real(path)) for name, path in named.items()]
+
+
+def _harmless(one: Place, two: Place, relation: str) -> bool:
+    """Within one side, data and configuration may share a directory or be nested; and the old
+    side's program may stand anywhere among its own data, since it stays as it is."""
+    if one[0] != two[0]:
+        return False
+    return one[0] == "old" or "root" not in (one[1][-1], two[1][-1])
+
+
+def _relation(path: Path, other: Path) -> str:
+    if path == other:
+        return "the same directory as"
+    if _inside(path, other):
+        return "inside"
+    return "around" if _inside(other, path) else ""
+
+
+def _inside(path: Path, other: Path) -> bool:
+    return path.is_relative_to(other)
+
+
+def _real(path: Path) -> Path:
+    return Path(os.path.realpath(path))
+
+
+def _secret_complaints(document: Document) -> Iterator[Complaint]:
+    data: Any = document.data
+    for name in ("old", "new"):
+        for key, value in data[name].get("service", {}).get("environment", {}).items():
+            literal = is_secret_name(key) and not is_reference(value)
+            if literal or holds_userinfo(value):
+                keys: Keys = (name, "service", "environment", key)
+                yield _complaint(document, keys, _REFERENCE)
+    for index, check in enumerate(data.get("checks", ())):
+        for key, value in check.get("headers", {}).items():
+            secret = key.lower() in _SECRET_HEADERS or is_secret_name(key)
+            if (secret and not is_reference(value)) or holds_userinfo(value):
+                yield _complaint(document, ("checks", index, "headers", key), _REFERENCE)
+
+
+def _name_complaints(document: Document) -> Iterator[Complaint]:
+    data: Any = document.data
+    seen: dict[str, int] = {}
+    for index, check in enumerate(data.get("checks", ())):
+        if check["name"] in seen:
+            text = f"is the name of checks.{seen[check['name']]} too"
+            yield _complaint(document, ("checks", index, "name"), text)
+        seen.setdefault(check["name"], index)
+
+
+def _complaint(document: Document, keys: Keys, text: str) -> Complaint:
+    return Complaint(document.line(keys), dotted(keys), text)
+
+
+def _at(document: Document, keys: Keys) -> str:
+    value: Any = document.data
+    for key in keys:
+        value = value[key]
+    return str(value)

@@ -1,0 +1,83 @@
+"""What one site's ``crossfade.yaml`` says, as frozen values.  All paths are absolute."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from crossfade.model import Address, Installation, Side
+from crossfade.recipes import CheckSpec, Recipe
+
+__all__ = ["Limits", "Manifest", "ServiceOverrides", "SideSpec", "TrafficSpec"]
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceOverrides:
+    """What this site says about one side's service, besides the recipe.
+
+    environment values may be secret references (see ``resolve``); pid_file is where the old side's
+    own pid file is, if it has one.
+    """
+
+    log: Path
+    environment: Mapping[str, str] = field(default_factory=dict)
+    pid_file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SideSpec:
+    """One side, or the rehearsal's copy of the new side (same program, data of its own)."""
+
+    version: str
+    host: str
+    root: Path
+    data: Path
+    config: Path
+    address: Address
+    service: ServiceOverrides
+
+    def installation(self, application: str, side: Side) -> Installation:
+        """The noun that steps and drivers work with."""
+        return Installation(
+            application=application,
+            version=self.version,
+            side=side,
+            host=self.host,
+            root=self.root,
+            config=self.config,
+            data=self.data,
+            address=self.address,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class TrafficSpec:
+    """The gate: its kind, and where it listens for clients."""
+
+    driver: str
+    listen: Address
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the operator allows: the longest pause and the watch after it, in seconds."""
+
+    max_pause: float = 60.0
+    watch: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """One site's upgrade.  ``path`` is the manifest's own file; checks are the site's own."""
+
+    path: Path
+    application: str
+    state: Path
+    old: SideSpec
+    new: SideSpec
+    rehearsal: SideSpec
+    traffic: TrafficSpec
+    limits: Limits
+    checks: tuple[CheckSpec, ...]
+    recipe: Recipe
