@@ -1,0 +1,94 @@
+"""Who listens at a TCP address of this machine, from the kernel's own tables."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from crossfade.model import Address
+
+__all__ = ["listener"]
+
+_LISTEN: Final = "0A"
+_PROC: Final = Path("/proc")
+
+IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+def listener(address: Address) -> str | None:
+    """``pid 12 (python)``, ``somebody`` when we may not see who, or None when the port is free.
+
+    A listener on all addresses counts.  A host name stands for all its addresses.
+    """
+    wanted = _addresses(address.host)
+    for at, port, inode in _listening():
+        if port != address.port:
+            continue
+        everywhere = any(one.is_unspecified for one in wanted)
+        if everywhere or at in wanted or _covers(at, wanted):
+            return _owner(inode)
+    return None
+
+
+def _covers(at: IPAddress, wanted: set[IPAddress]) -> bool:
+    """Whether a wildcard listener takes connections for one of the addresses.
+
+    One on ``::`` takes IPv4 connections as well, unless the program forbade it, which the tables
+    do not show: to be told of a port that is free is better than to collide.
+    """
+    return at.is_unspecified and (at.version == 6 or any(one.version == 4 for one in wanted))
+
+
+def _addresses(host: str) -> set[IPAddress]:
+    try:
+        return {ipaddress.ip_address(host)}
+    except ValueError:
+        pass
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except OSError:
+        return set()
+    return {ipaddress.ip_address(str(one[4][0]).partition("%")[0]) for one in found}
+
+
+def _listening() -> Iterator[tuple[IPAddress, int, str]]:
+    """Address, port and socket inode of every listening TCP socket."""
+    for table in ("net/tcp", "net/tcp6"):
+        try:
+            lines = (_PROC / table).read_text("ascii").splitlines()[1:]
+        except OSError:
+            continue
+        for line in lines:
+            fields = line.split()
+            if fields[3] == _LISTEN:
+                host, _, port = fields[1].partition(":")
+                yield _ip(host), int(port, 16), fields[9]
+
+
+def _ip(text: str) -> IPAddress:
+    """An address as the kernel prints it: 32-bit words in the machine's byte order, in hex."""
+    import sys
+
+    raw = bytes.fromhex(text)
+    if sys.byteorder == "little":
+        raw = b"".join(raw[at : at + 4][::-1] for at in range(0, len(raw), 4))
+    found = ipaddress.ip_address(raw)
+    if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped:
+        return found.ipv4_mapped
+    return found
+
+
+def _owner(inode: str) -> str:
+    """The process that holds a socket, as far as we may see."""
+    wanted = f"socket:[{inode}]"
+    for process in _PROC.iterdir():
+        if process.name.isdigit():
+            try:
+                if any(str(fd.readlink()) == wanted for fd in (process / "fd").iterdir()):
+                    return f"pid {process.name} ({(process / 'comm').read_text().strip()})"
+            except OSError:
+                continue
+    return "somebody"
