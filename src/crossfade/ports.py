@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 from crossfade.model import (
     Address,
@@ -27,6 +27,7 @@ from crossfade.model import (
 
 __all__ = [
     "Check",
+    "Committing",
     "Completed",
     "Configuration",
     "CopyReport",
@@ -402,11 +403,17 @@ class Parts(Protocol):
     host: Host
     install: Install
     service: Service
-    databases: Mapping[str, Database]
-    files: Mapping[str, Files]
     installed_version: Check
     health: Check
     checks: Sequence[Check]
+
+    @property
+    def databases(self) -> Mapping[str, Database]:
+        """This side's databases by name."""
+
+    @property
+    def files(self) -> Mapping[str, Files]:
+        """This side's trees by name."""
 
 
 class Journal(Protocol):
@@ -489,3 +496,11 @@ class Step(Protocol):
 
     def undo(self, work: Work) -> Evidence:
         """Take back what ``run`` did, also half of it."""
+
+
+@runtime_checkable
+class Committing(Protocol):
+    """A step with a commit point: after it there is only forward."""
+
+    def finish(self, work: Work) -> Evidence:
+        """What remains to be done after the commit point; repeatable."""

@@ -1,0 +1,50 @@
+"""The drivers: parts for one kind of host, service, database, files, traffic, install or check.
+
+Built-ins are listed here, for reading; they also stand under the entry-point group
+``crossfade.drivers``, where an outsider's driver is found as ``<kind>.<name>``.  Each kind has one
+way to be made:
+
+    hosts      Driver(secrets=callable)            installs   Driver(host, root, packages)
+    services   Driver(spec, keep)                  databases  Driver(name, path)
+    files      Driver(name, path)                  traffic    Driver(listen, directory)
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from crossfade.errors import UsageError
+
+__all__ = ["BUILT_IN", "GROUP", "driver"]
+
+GROUP = "crossfade.drivers"
+BUILT_IN = {
+    "hosts.local": "crossfade.drivers.hosts.local:LocalHost",
+    "services.process": "crossfade.drivers.services.process:ProcessService",
+    "databases.sqlite": "crossfade.drivers.databases.sqlite:SqliteDatabase",
+    "files.tree": "crossfade.drivers.files.tree:TreeFiles",
+    "traffic.gateway": "crossfade.drivers.traffic.gateway:GatewayTraffic",
+    "installs.python": "crossfade.drivers.installs.python:PythonInstall",
+}
+
+
+def driver(kind: str, name: str) -> Any:
+    """The class of a driver, such as ``driver("databases", "sqlite")``.
+
+    Raises UsageError naming the drivers of that kind when there is none of this name."""
+    key = f"{kind}.{name}"
+    if key in BUILT_IN:
+        module, _, attribute = BUILT_IN[key].partition(":")
+        return getattr(import_module(module), attribute)
+    from importlib.metadata import entry_points
+
+    found = {point.name: point for point in entry_points(group=GROUP)}
+    if key in found:
+        return found[key].load()
+    known = sorted(n.partition(".")[2] for n in {*BUILT_IN, *found} if n.startswith(f"{kind}."))
+    raise UsageError(
+        "driver-unknown",
+        f"There is no driver {name!r} for {kind}; there is {', '.join(known)}.",
+        next="edit crossfade.yaml, then: crossfade plan",
+    )

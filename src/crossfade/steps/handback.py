@@ -5,7 +5,8 @@ first.  The old side has been still since the fence, which is shown, not assumed
 is again one rename of a token.
 """
 
-from collections.abc import Mapping
+import time
+from hashlib import sha256
 from pathlib import Path
 
 from crossfade.errors import Failed
@@ -40,7 +41,7 @@ def run(work: Work) -> Evidence:
     Raises Failed before the commit; the caller then undoes, and the new side serves again."""
     findings = begin(work, work.new, work.old)
     with work.timed("export"):
-        findings += as_at_fence(work)
+        findings += _as_at_fence(work)
         details = _export(work, work.directory / "left-behind")
     with work.timed("start"):
         work.old.service.start()
@@ -50,16 +51,18 @@ def run(work: Work) -> Evidence:
         raise Failed("evidence-failed", f"{broken[0].claim}: {broken[0].observed}.")
     with work.timed("commit"):
         take_token(work)
-    return Evidence(name, (*findings, *finish(work)), details)
+    pause = {"pause_began": work.pause_began}
+    end = finish(work)
+    return Evidence(name, (*findings, *end.findings), {**details, **pause, **end.details})
 
 
-def finish(work: Work) -> list[Finding]:
+def finish(work: Work) -> Evidence:
     """After the commit point: only forward to the old side.  Also right after a crash."""
     with work.timed("switch"):
         findings = switch_to(work, work.old, work.new)
     work.held.close()
     work.pause_began = None
-    return findings
+    return Evidence(name, tuple(findings), {"pause_ended": time.time()})
 
 
 def undo(work: Work) -> Evidence:
@@ -69,17 +72,15 @@ def undo(work: Work) -> Evidence:
     return Evidence(name, tuple(go_back(work, work.new, work.old)))
 
 
-def as_at_fence(work: Work) -> list[Finding]:
+def _as_at_fence(work: Work) -> list[Finding]:
     """The old side is as it was at the fence of the cutover.
 
-    Asked once for an upgrade: a way back that was begun and broken off has started the old side,
+    Asked once for each fence: a way back that was begun and broken off has started the old side,
     which may then write to itself."""
 
-    def look() -> Mapping[str, str]:
-        return positions(work)
-
-    seen = work.once("old-side-before-going-back", look)
     marks = work.at_fence()
+    fence = sha256(repr(sorted(marks.items())).encode()).hexdigest()[:12]
+    seen = work.once(f"old-side-since-fence-{fence}", lambda: positions(work))
     return [
         Finding.equal(f"old side's {n} is as at the fence", mark, seen.get(n), "its position")
         for n, mark in marks.items()

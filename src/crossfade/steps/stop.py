@@ -22,6 +22,11 @@ def preview(work: Work) -> PlannedStep:
     state = old.service.look()
     health = old.health.run()
     problems = []
+    if work.traffic.look() is None:
+        seen = Finding(
+            "a gate stands in front", "it runs", f"nothing at {work.traffic.listen}", "gate", False
+        )
+        problems.append(Problem("gate-not-running", seen, "crossfade gate start"))
     if not (state.running and health.holds):
         seen = Finding(
             "the old side runs and is healthy",
@@ -59,7 +64,9 @@ def run(work: Work) -> Evidence:
         for database in work.old.databases.values():
             work.held.callback(database.fence().close)
             findings.append(database.prove_fence())
-    return Evidence(name, tuple(findings), {"positions": positions(work)})
+    return Evidence(
+        name, tuple(findings), {"positions": positions(work), "pause_began": work.pause_began}
+    )
 
 
 def undo(work: Work) -> Evidence:

@@ -37,9 +37,10 @@ def finish(work: Work) -> Evidence:
     """After the commit point: switch, release, watch.  Also right after a crash."""
     with work.timed("switch"):
         findings = switch_to(work, work.new, work.old)
+    ended = time.time()
     work.held.close()
     work.pause_began = None
-    return Evidence(name, (*findings, *watch(work, work.new)))
+    return Evidence(name, (*findings, *watch(work, work.new)), {"pause_ended": ended})
 
 
 def watch(work: Work, live: Parts) -> list[Finding]:

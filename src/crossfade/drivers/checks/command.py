@@ -13,7 +13,10 @@ __all__ = ["CommandCheck"]
 
 
 class CommandCheck:
-    """Run a program on a host.  With ``equals`` its first line must also be that text."""
+    """Run a program on a host.
+
+    With ``equals`` its whole output (white space around it taken away) must be that text, with
+    ``contains`` that text must be in it."""
 
     def __init__(
         self,
@@ -23,6 +26,7 @@ class CommandCheck:
         *,
         timeout: float = 30.0,
         equals: str | None = None,
+        contains: str = "",
         cwd: Path | None = None,
         env: Mapping[str, str] | None = None,
     ) -> None:
@@ -31,6 +35,7 @@ class CommandCheck:
         self.argv = tuple(argv)
         self.timeout = timeout
         self.equals = equals
+        self.contains = contains
         self.cwd = cwd
         self.env = env
 
@@ -38,13 +43,15 @@ class CommandCheck:
         """Run it once.  A command that cannot be run makes a finding that does not hold."""
         source = " ".join(self.argv)[:200]
         expected = "exit status 0" if self.equals is None else self.equals
+        if self.contains:
+            expected += f", contains {self.contains!r}"
         try:
             done = self.host.run(self.argv, timeout=self.timeout, cwd=self.cwd, env=self.env)
         except Failed as error:
             last = error.where.strip().splitlines()[-1:] or [""]
-            return Finding(
-                self.name, expected, f"{error.what} {last[0]}"[:300], source, holds=False
-            )
-        lines = done.out.decode("utf-8", "replace").strip().splitlines()
-        observed = (lines[0] if lines else "") if self.equals is not None else "exit status 0"
-        return Finding(self.name, expected, observed, source, holds=observed == expected)
+            seen = f"{error.what} {last[0]}"[:300]
+            return Finding(self.name, expected, seen, source, holds=False)
+        said = done.out.decode("utf-8", "replace").strip()
+        holds = self.equals in (None, said) and self.contains in said
+        observed = expected if holds else said[:200]
+        return Finding(self.name, expected, observed, source, holds)

@@ -17,7 +17,7 @@ _LIMIT = 1 << 20
 @dataclass(frozen=True, slots=True)
 class HttpQuestion:
     """What to ask and to expect: GET path; the status; a text that the body contains; the value at
-    a dotted path of the JSON body (``equals`` compares it, as text; without it, it must be there).
+    a dotted path of the JSON body (it must be there and, when ``compares``, equal ``equals``).
     headers may hold secrets: they are never shown.  timeout is in seconds.
     """
 
@@ -25,7 +25,8 @@ class HttpQuestion:
     status: int = 200
     contains: str = ""
     json: str = ""
-    equals: str | None = None
+    compares: bool = False
+    equals: object = None
     headers: Mapping[str, str] = field(default_factory=dict)
     timeout: float = 10.0
 
@@ -36,7 +37,7 @@ class HttpQuestion:
         if self.contains:
             words.append(f"contains {self.contains!r}")
         if self.json:
-            words.append(f"{self.json} = {self.equals}" if self.equals else f"has {self.json}")
+            words.append(f"{self.json} = {self.equals}" if self.compares else f"has {self.json}")
         return ", ".join(words)
 
 
@@ -72,18 +73,18 @@ class HttpCheck:
             observed.append(f"{'contains' if there else 'lacks'} {ask.contains!r}")
             holds = holds and there
         if ask.json:
-            value = _at(body, ask.json)
-            observed.append(f"no {ask.json}" if value is None else f"{ask.json} = {value[:80]}")
-            holds = holds and value is not None and ask.equals in (None, value)
+            found, value = _at(body, ask.json)
+            observed.append(f"{ask.json} = {str(value)[:80]}" if found else f"no {ask.json}")
+            holds = holds and found and (not ask.compares or ask.equals == value)
         return Finding(self.name, ask.expected, ", ".join(observed), source, holds)
 
 
-def _at(body: bytes, path: str) -> str | None:
-    """The value at a dotted path (names and list indexes) of a JSON text; None if not there."""
+def _at(body: bytes, path: str) -> tuple[bool, object]:
+    """Whether there is a value at a dotted path (names and list indexes) of a JSON text; and it."""
     try:
         value = json.loads(body)
         for part in path.split("."):
             value = value[int(part)] if isinstance(value, list) else value[part]
     except (ValueError, KeyError, IndexError, TypeError):
-        return None
-    return value if isinstance(value, str) else json.dumps(value)
+        return False, None
+    return True, value

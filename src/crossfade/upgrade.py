@@ -1,0 +1,162 @@
+"""START HERE.  The story of an upgrade: preview, rehearse, cut over, roll back, retire.
+
+Every verb first settles what an interrupted run left, so calling it again is how to resume.  Before
+the commit point every failure leads back to the old side; after it, forward to the new one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+from crossfade import steps
+from crossfade.engine import history
+from crossfade.engine.attempt import finished, run_all, settle
+from crossfade.engine.work import AttemptWork
+from crossfade.errors import Failed, NeedsYou, Refused
+from crossfade.model import Plan, Run, Side
+from crossfade.planning import make_plan, refuse_problems
+from crossfade.ports import Journal
+from crossfade.steps import handback
+
+__all__ = ["Site", "cut_over", "preview", "rehearse", "retire", "roll_back"]
+
+STORY = {
+    Run.REHEARSAL: steps.IN_REHEARSAL,
+    Run.CUTOVER: steps.IN_CUTOVER,
+    Run.ROLLBACK: (handback,),
+    Run.RETIRE: (steps.retire,),
+}
+
+
+class Site(Protocol):
+    """One site's upgrade, joined by ``wiring``: its journal, its lease, and work to do."""
+
+    journal: Journal
+
+    def lease(self, what: str) -> AbstractContextManager[None]:
+        """The right to run.  Raises LeaseHeld."""
+
+    def begin(self, run: Run, *, unmuted: bool = False) -> AttemptWork:
+        """Work for a new attempt."""
+
+    def again(self, label: str) -> AttemptWork:
+        """Work for an attempt that was begun before."""
+
+    def world(self, work: AttemptWork) -> Mapping[str, str]:
+        """The facts that must not change between rehearsal and cutover."""
+
+
+def preview(site: Site, run: Run = Run.CUTOVER, *, unmuted: bool = False) -> Plan:
+    """What a run would do.  Changes nothing."""
+    work = site.begin(run, unmuted=unmuted)
+    rehearsal = history.last(site.journal, Run.REHEARSAL, "done")
+    return make_plan(work, STORY[run], site.world(work), rehearsal)
+
+
+def rehearse(site: Site, *, unmuted: bool = False) -> None:
+    """Install, copy, configure, migrate, start and check the new version on a copy; then remove it.
+
+    Raises Refused before anything is done, Failed when the copy does not hold."""
+    with site.lease("rehearse"):
+        settle(site.journal, site.again, STORY)
+        work = site.begin(Run.REHEARSAL, unmuted=unmuted)
+        _must_serve(work, Side.OLD, "There is nothing left to rehearse.")
+        plan = make_plan(work, STORY[Run.REHEARSAL], site.world(work), None)
+        refuse_problems(plan)
+        run_all(work, STORY[Run.REHEARSAL], plan, world=lambda: site.world(work))
+
+
+def cut_over(site: Site) -> None:
+    """Bring the last changes over and switch, in one pause; then watch.
+
+    Raises Refused or NeedsYou before anything is done, Failed when it went back to the old side."""
+    with site.lease("cutover"):
+        if settle(site.journal, site.again, STORY) is Run.CUTOVER:
+            return  # it had passed the commit point; now it is finished
+        work = site.begin(Run.CUTOVER)
+        _must_serve(work, Side.OLD, "The cutover is done already.")
+        rehearsal = _rehearsed(site, work)
+        plan = make_plan(work, STORY[Run.CUTOVER], site.world(work), rehearsal)
+        refuse_problems(plan)
+        _must_fit(work, plan)
+        work.traffic.record(work.directory / "requests.csv")
+        try:
+            run_all(work, STORY[Run.CUTOVER], plan)
+        finally:
+            finished(work)
+
+
+def roll_back(site: Site, *, accept_loss: bool = False) -> None:
+    """After the switch: back to the old side.  The writes that stay behind are exported first.
+
+    Raises Refused when writes would be lost and that was not accepted."""
+    with site.lease("rollback"):
+        if settle(site.journal, site.again, STORY) is Run.ROLLBACK:
+            return
+        work = site.begin(Run.ROLLBACK)
+        _must_serve(work, Side.NEW, "The old side serves; there is nothing to roll back.")
+        state = work.traffic.look()
+        writes = state.writes_since_switch if state else -1
+        if writes and not accept_loss:
+            raise Refused(
+                "would-lose-writes",
+                f"Going back would leave {writes} acknowledged writes behind on the new side.",
+                where="the gate's count since the switch",
+                next="crossfade rollback --accept-loss   (they are exported first)",
+            )
+        run_all(work, STORY[Run.ROLLBACK], make_plan(work, STORY[Run.ROLLBACK], {}, None))
+
+
+def retire(site: Site) -> None:
+    """Archive the old side and remove it.  Afterwards there is no way back but the archive."""
+    with site.lease("retire"):
+        settle(site.journal, site.again, STORY)
+        work = site.begin(Run.RETIRE)
+        _must_serve(work, Side.NEW, "The old side serves; only a side without traffic is retired.")
+        run_all(work, STORY[Run.RETIRE], make_plan(work, STORY[Run.RETIRE], {}, None))
+
+
+def _must_serve(work: AttemptWork, side: Side, otherwise: str) -> None:
+    state = work.traffic.look()
+    serves = state.side if state else Side.OLD
+    if serves is not side:
+        raise Refused(f"{serves}-side-serves", otherwise, next="crossfade status")
+
+
+def _rehearsed(site: Site, work: AttemptWork) -> history.Record:
+    """The last green rehearsal, if the world is still as it was then."""
+    rehearsal = history.last(site.journal, Run.REHEARSAL)
+    if rehearsal is None or rehearsal.ended is None or rehearsal.outcome != "done":
+        raise Refused(
+            "not-rehearsed",
+            "There is no green rehearsal of this plan.",
+            next="crossfade rehearse",
+        )
+    then, now = rehearsal.ended["payload"]["world"], site.world(work)
+    changed = sorted(name for name in {*then, *now} if then.get(name) != now.get(name))
+    if changed:
+        seen = [
+            f"{name}: {then.get(name, 'absent')} -> {now.get(name, 'absent')}" for name in changed
+        ]
+        raise NeedsYou(
+            "plan-changed",
+            f"{len(changed)} things changed since the rehearsal.",
+            where="\n".join(seen),
+            next="crossfade rehearse",
+        )
+    return rehearsal
+
+
+def _must_fit(work: AttemptWork, plan: Plan) -> None:
+    predicted, limit = plan.predicted_pause, work.limits.max_pause
+    if predicted is None:
+        raise Failed("not-predicted", "The rehearsal did not measure the pause.")
+    if predicted > limit:
+        raise Refused(
+            "pause-too-long",
+            f"The predicted pause is {predicted:.1f} s, longer than the {limit:.0f} s you accept.",
+            where="limits.max_pause, or --max-pause",
+            next=f"crossfade cutover --max-pause {predicted * 1.5:.0f}s",
+        )

@@ -1,0 +1,259 @@
+"""The only place that joins manifest, recipe, drivers and journal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from hashlib import sha256
+from pathlib import Path
+
+import crossfade
+from crossfade.configuration import CarriedConfiguration, facts, locate, mapped
+from crossfade.drivers import driver
+from crossfade.drivers.checks.command import CommandCheck
+from crossfade.drivers.checks.http import HttpCheck, HttpQuestion
+from crossfade.drivers.hosts.deadman import LocalDeadMan
+from crossfade.drivers.services.process import ProcessSpec
+from crossfade.engine import history
+from crossfade.engine.journal import SqliteJournal
+from crossfade.engine.lease import lease
+from crossfade.engine.work import AttemptWork, Teller
+from crossfade.manifest import Manifest, SideSpec, is_reference, load, resolve
+from crossfade.model import Installation, Run, Side
+from crossfade.ports import Check, Database, Files, Host, Install, Limits, Service, Traffic
+from crossfade.recipes import CheckSpec, fill
+
+__all__ = ["Joined", "WiredSite", "open_site"]
+
+
+@dataclass
+class Joined:
+    """One side: ``ports.Parts``.  Databases and trees are looked up when first asked for."""
+
+    installation: Installation
+    host: Host
+    install: Install
+    service: Service
+    installed_version: Check
+    health: Check
+    checks: Sequence[Check]
+    find_databases: Callable[[], Mapping[str, Database]]
+    find_files: Callable[[], Mapping[str, Files]]
+
+    @cached_property
+    def databases(self) -> Mapping[str, Database]:
+        """This side's databases by name."""
+        return self.find_databases()
+
+    @cached_property
+    def files(self) -> Mapping[str, Files]:
+        """This side's trees by name."""
+        return self.find_files()
+
+
+@dataclass
+class WiredSite:
+    """``upgrade.Site`` for one manifest.  Opening it makes the state directory and the journal."""
+
+    manifest: Manifest
+    journal: SqliteJournal
+    teller: Teller = field(default_factory=Teller)
+    max_pause: float | None = None
+
+    @property
+    def upgrade(self) -> str:
+        """The id of this upgrade."""
+        return self.journal.upgrade
+
+    @cached_property
+    def traffic(self) -> Traffic:
+        """The gate."""
+        spec = self.manifest.traffic
+        made: Traffic = driver("traffic", spec.driver)(spec.listen, self.manifest.state / "gate")
+        return made
+
+    def targets(self) -> dict[Side, object]:
+        """Where each side listens."""
+        return {Side.OLD: self.manifest.old.address, Side.NEW: self.manifest.new.address}
+
+    def lease(self, what: str) -> AbstractContextManager[None]:
+        """The right to run.  Raises LeaseHeld."""
+        return lease(self.journal, what)
+
+    def begin(self, run: Run, *, unmuted: bool = False) -> AttemptWork:
+        """Work for a new attempt."""
+        return self._work(run, history.next_label(self.journal, run), unmuted=unmuted)
+
+    def again(self, label: str) -> AttemptWork:
+        """Work for an attempt that was begun before."""
+        return self._work(Run(label.rpartition("-")[0]), label, unmuted=False)
+
+    def _work(self, run: Run, label: str, *, unmuted: bool) -> AttemptWork:
+        manifest, recipe = self.manifest, self.manifest.recipe
+        new = manifest.rehearsal if run is Run.REHEARSAL else manifest.new
+        old = self.side(manifest.old, Side.OLD)
+        directory = manifest.state / "upgrades" / self.upgrade / label
+        databases = {spec.name: spec.driver for spec in recipe.databases}
+        return AttemptWork(
+            run=run,
+            label=label,
+            unmuted=unmuted,
+            old=old,
+            new=self.side(new, Side.NEW, rehearsal=run is Run.REHEARSAL),
+            traffic=self.traffic,
+            configuration=CarriedConfiguration(recipe, old.installation, old.host),
+            dead_man=LocalDeadMan(directory / "dead-man"),
+            limits=self.limits(),
+            directory=directory,
+            journal=self.journal,
+            open_copy=lambda name, path: driver("databases", databases[name])(name, path),
+            teller=self.teller,
+        )
+
+    def limits(self) -> Limits:
+        """What the operator accepts, from manifest, recipe and command line."""
+        given, service = self.manifest.limits, self.manifest.recipe.service
+        return Limits(
+            max_pause=self.max_pause or given.max_pause,
+            watch=given.watch,
+            lease=given.lease,
+            start=service.start_timeout,
+            stop=service.stop_timeout,
+        )
+
+    def side(self, spec: SideSpec, side: Side, *, rehearsal: bool = False) -> Joined:
+        """Everything of one side, joined.  Reads no file but secret references."""
+        manifest, recipe = self.manifest, self.manifest.recipe
+        there = spec.installation(recipe.application, side)
+        environment = self._environment(spec, there)
+        host: Host = driver("hosts", spec.host)(secrets=lambda: self._secrets(spec, environment))
+        variables = there.variables()
+        packages = tuple(fill(package, variables) for package in recipe.install.packages)
+        service_spec = ProcessSpec(
+            mark=self._mark("rehearsal" if rehearsal else str(side)),
+            command=tuple(fill(word, variables) for word in recipe.service.command),
+            directory=str(spec.data),
+            log=str(spec.service.log),
+            environment=environment,
+            preload=recipe.service.preload if side is Side.NEW else (),
+            address=str(spec.address) if side is Side.OLD else "",
+            pid_file=str(spec.service.pid_file or "") if side is Side.OLD else "",
+        )
+        old = manifest.old.installation(recipe.application, Side.OLD)
+        asked = [recipe.version] if recipe.version else []
+        asked += [*recipe.checks, *manifest.checks]
+        return Joined(
+            installation=there,
+            host=host,
+            install=driver("installs", recipe.install.driver)(host, spec.root, packages),
+            service=driver("services", recipe.service.driver)(service_spec, manifest.state / "run"),
+            installed_version=self._installed_version(there, host),
+            health=self._check(recipe.health, there, host),
+            checks=tuple(self._check(check, there, host) for check in asked),
+            find_databases=lambda: {
+                part.name: driver("databases", part.driver)(
+                    part.name, _place(locate(part, old, host), old, there)
+                )
+                for part in recipe.databases
+            },
+            find_files=lambda: {
+                part.name: driver("files", part.driver)(
+                    part.name, _place(locate(part, old, host), old, there)
+                )
+                for part in recipe.files
+            },
+        )
+
+    def _mark(self, name: str) -> str:
+        return f"{sha256(str(self.manifest.state).encode()).hexdigest()[:12]}-{name}"
+
+    def _environment(self, spec: SideSpec, there: Installation) -> dict[str, str]:
+        base = self.manifest.path.parent
+        given = {**self.manifest.recipe.service.environment, **spec.service.environment}
+        return {
+            name: fill(resolve(value, base), there.variables()) for name, value in given.items()
+        }
+
+    def _secrets(self, spec: SideSpec, environment: Mapping[str, str]) -> list[str]:
+        named = spec.service.environment
+        return [environment[name] for name, value in named.items() if is_reference(value)]
+
+    def _installed_version(self, there: Installation, host: Host) -> Check:
+        spec = self.manifest.recipe.installed_version
+        if spec is None:
+            argv: tuple[str, ...] = ("test", "-d", str(there.root))
+            return CommandCheck("installed", host, argv)
+        check = replace(
+            spec, name=spec.name or "installed version", compares=True, equals=there.version
+        )
+        return self._check(check, there, host)
+
+    def _check(self, spec: CheckSpec, there: Installation, host: Host) -> Check:
+        variables = there.variables()
+        if spec.command:
+            return CommandCheck(
+                spec.name,
+                host,
+                tuple(fill(word, variables) for word in spec.command),
+                timeout=spec.timeout,
+                equals=fill(str(spec.equals), variables) if spec.compares else None,
+                contains=spec.contains,
+                cwd=spec.base if str(spec.base) != "." else None,
+            )
+        equals = spec.equals
+        question = HttpQuestion(
+            path=fill(spec.path, variables),
+            status=spec.status,
+            contains=spec.contains,
+            json=spec.json,
+            compares=spec.compares,
+            equals=fill(equals, variables) if isinstance(equals, str) else equals,
+            headers={name: resolve(value, spec.base) for name, value in spec.headers.items()},
+            timeout=spec.timeout,
+        )
+        return HttpCheck(spec.name or "health", there.address, question)
+
+    def world(self, work: AttemptWork) -> Mapping[str, str]:
+        """The facts that must not change between rehearsal and cutover."""
+        manifest = self.manifest
+        old = work.old.installation
+        seen = {
+            "crossfade": crossfade.__version__,
+            "recipe": sha256(manifest.recipe.source.read_bytes()).hexdigest()[:16],
+            "checks": sha256(repr(manifest.checks).encode()).hexdigest()[:16],
+            "listen": str(manifest.traffic.listen),
+            "installed": work.new.install.fingerprint(),
+        }
+        for name, spec in (("old", manifest.old), ("new", manifest.new)):
+            seen |= {
+                f"{name}.version": spec.version,
+                f"{name}.root": str(spec.root),
+                f"{name}.config": str(spec.config),
+                f"{name}.data": str(spec.data),
+                f"{name}.address": str(spec.address),
+            }
+        version = next(iter(work.old.checks), None)
+        seen["old.running"] = version.run().observed if version else ""
+        rendering = work.configuration.render(manifest.new.installation(old.application, Side.NEW))
+        digests = facts(
+            {path: work.old.host.read(Path(path)) for path in rendering.sources.values()}
+        )
+        seen |= {f"configuration {name}": digest for name, digest in digests.items()}
+        return seen
+
+
+def _place(path: Path, old: Installation, there: Installation) -> Path:
+    return path if there.side is Side.OLD else mapped(path, old, there)
+
+
+def open_site(
+    manifest: Path, *, teller: Teller | None = None, max_pause: float | None = None
+) -> WiredSite:
+    """The site of a manifest file.  Raises UsageError or JournalError."""
+    loaded = load(manifest)
+    name = f"{loaded.recipe.application}-{loaded.old.version}-to-{loaded.new.version}"
+    upgrade = "".join(c if c.isalnum() or c in "-._" else "_" for c in name)
+    journal = SqliteJournal(loaded.state / "journal.db", upgrade)
+    return WiredSite(loaded, journal, teller or Teller(), max_pause)
