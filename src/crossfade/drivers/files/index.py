@@ -45,19 +45,19 @@ class Index:
     def __init__(self, source: Path, target: Path) -> None:
         self._path = index_path(target)
         self._source = os.fsdecode(source)
-        self._keys: dict[str, Keys] = self._read()
+        found = self._read()
+        self.present = found is not None
+        """Whether an earlier pass of ours from this source to this target was completed."""
+        self._keys: dict[str, Keys] = found or {}
 
-    def __bool__(self) -> bool:
-        return bool(self._keys)
-
-    def _read(self) -> dict[str, Keys]:
+    def _read(self) -> dict[str, Keys] | None:
         try:
             data = json.loads(self._path.read_bytes())
             if data["version"] != _VERSION or data["source"] != self._source:
-                return {}
+                return None
             return {name: tuple(keys) for name, keys in data["entries"].items()}
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            return {}
+            return None
 
     def unchanged(self, name: str, source: Entry, target: Entry) -> bool:
         """Whether neither side of an entry was touched since it was recorded as equal."""

@@ -71,7 +71,7 @@ class TreeFiles:
             with there:
                 index = Index(path, target)
                 first, before = CopyReport(0, 0, 0), None
-                if self._rsync and not index:
+                if self._rsync and not index.present:
                     first, before = self._bulk(source, there, progress)
                 mirror = Mirror(source, there, index, progress)
                 second = mirror.run(before)
