@@ -1,0 +1,221 @@
+"""Carry the old side's configuration: read, rewrite by key, prove, show.  Changes nothing."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+from crossfade.configuration import _mask, _residue
+from crossfade.configuration._conditions import applies, readings
+from crossfade.configuration._document import YamlFile
+from crossfade.configuration._edit import Change, apply, change
+from crossfade.configuration._places import Reader, Reads, locate, mapped, references, translate
+from crossfade.configuration._prove import identity, prove_file
+from crossfade.model import Finding, Installation
+from crossfade.ports import Rendering
+from crossfade.recipes import ConfigurationSpec, Recipe
+
+__all__ = ["CarriedConfiguration", "facts"]
+
+_SECRET_MODE = 0o600
+_MODE = 0o640
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """One file of the old side; key says where its path was found."""
+
+    spec: ConfigurationSpec
+    path: Path
+    key: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _Carried:
+    """One file as it goes to the new side, with its proof and what may be shown of it."""
+
+    path: Path
+    data: bytes
+    mode: int
+    difference: str
+    findings: tuple[Finding, ...]
+    texts: tuple[_residue.Text, ...]
+
+
+def facts(files: Mapping[str, bytes]) -> dict[str, str]:
+    """SHA-256 of each file, for the plan's world: it tells a change, and gives nothing away but
+    of a file that holds nothing more than a guessable secret."""
+    return {name: f"sha256:{sha256(data).hexdigest()}" for name, data in sorted(files.items())}
+
+
+class CarriedConfiguration:
+    """Implements ``ports.Configuration`` for the files that a recipe names.
+
+    host needs to read files only.  Modes: files that hold anything like a secret get 0600, the
+    others 0640, whatever they were.  Fingerprints can be compared within one instance only.
+    """
+
+    def __init__(self, recipe: Recipe, old: Installation, host: Reads) -> None:
+        self._recipe = recipe
+        self._old = old
+        self._host = host
+        self._fingerprints = _mask.Fingerprints(secrets.token_bytes(32))
+
+    def facts(self) -> dict[str, str]:
+        """SHA-256 of every configuration file of the old side, by its path there."""
+        sources = self._sources(Reader(self._host))
+        return facts({str(source.path): source.data for source in sources})
+
+    def render(self, new: Installation) -> Rendering:
+        """Read the old side's files and rewrite what must differ.  Changes nothing.
+
+        files is keyed by the absolute path on the new side.  Raises Failed for a file that cannot
+        be read or carried, UsageError for one that has no place on the new side.
+        """
+        carried: dict[str, _Carried] = {}
+        sources: dict[str, str] = {}
+        reader = Reader(self._host)
+        for source in self._sources(reader):
+            path = mapped(source.path, self._old, new, source.key)
+            carried[str(path)] = self._carry(source, path, new, reader)
+            sources[str(path)] = str(source.path)
+        return Rendering(
+            files={path: (file.data, file.mode) for path, file in carried.items()},
+            difference="".join(file.difference for file in carried.values()),
+            findings=tuple(self._findings(carried, sources, reader)),
+            sources=sources,
+        )
+
+    def active_effects(self, rendering: Rendering) -> tuple[str, ...]:
+        """The recipe's effects, each as "name: what", that this configuration leaves active.
+
+        An effect that asks about a file which is missing or broken is active."""
+        read = readings(self._by_name(rendering.files, rendering.sources))
+        return tuple(
+            f"{effect.name}: {effect.what}"
+            for effect in self._recipe.effects
+            if applies(effect.when, effect.unless, read, unreadable=True)
+        )
+
+    def _sources(self, reader: Reader) -> list[_Source]:
+        found: dict[Path, _Source] = {}
+        for spec in self._recipe.configuration:
+            places = references(spec.path_from, self._old, reader)
+            if not places and spec.path:
+                places = [(spec.path, str(self._old.config / spec.path))]
+            for key, text in places:
+                path = Path(text)
+                if path not in found:
+                    found[path] = _Source(spec, path, key, reader.read(path))
+        return list(found.values())
+
+    def _carry(self, source: _Source, path: Path, new: Installation, reader: Reader) -> _Carried:
+        if source.spec.format == "opaque":
+            return self._carry_opaque(source, path)
+        old_file = reader.yaml(source.path)
+        changes, missing = self._changes(source.spec, old_file, new)
+        data = apply(old_file.text, changes).encode()
+        new_file = YamlFile(path, data)
+        keys = source.spec.identity if isinstance(source.spec.identity, tuple) else ()
+        shown = {each.found.key for each in changes}
+        secret = _mask.holds_secret(old_file)
+        return _Carried(
+            path=path,
+            data=data,
+            mode=_SECRET_MODE if secret else _MODE,
+            difference=_mask.difference(old_file, new_file, shown, self._fingerprints),
+            findings=(
+                *prove_file(old_file, new_file, changes),
+                *missing,
+                *identity(old_file, new_file, keys, self._fingerprints),
+                *(self._whole(source, path, data) if source.spec.identity is True else ()),
+            ),
+            texts=tuple(_residue.texts(new_file)),
+        )
+
+    def _carry_opaque(self, source: _Source, path: Path) -> _Carried:
+        return _Carried(
+            path=path,
+            data=source.data,
+            mode=_SECRET_MODE,
+            difference=_mask.opaque_difference(source.path, path, source.data, self._fingerprints),
+            findings=self._whole(source, path, source.data),
+            texts=tuple(_residue.opaque_texts(path, source.data)),
+        )
+
+    def _whole(self, source: _Source, path: Path, data: bytes) -> tuple[Finding, ...]:
+        before, after = (self._fingerprints.of(each) for each in (source.data, data))
+        claim = f"{path.name}: the whole file came over unchanged"
+        return (Finding.equal(claim, before, after, str(path)),)
+
+    def _changes(
+        self, spec: ConfigurationSpec, file: YamlFile, new: Installation
+    ) -> tuple[list[Change], list[Finding]]:
+        """What to change, and a finding for each required rule."""
+        changes: dict[int, Change] = {}
+        findings = []
+        for rule in spec.rewrite:
+            matched = 0
+            for found in file.find(rule.key):
+                value = translate(rule, found, self._old, new)
+                if value is None:
+                    continue
+                matched += 1
+                if value != _plain_value(found.node.value, value):
+                    made = change(file, found, value)
+                    changes.setdefault(made.start, made)
+            if rule.required:
+                findings.append(self._required(file, rule.key, rule.to, matched))
+        return list(changes.values()), findings
+
+    def _required(self, file: YamlFile, key: str, to: str, matched: int) -> Finding:
+        places = ", ".join(f"{file.path.name}:{found.line} {found.key}" for found in file.find(key))
+        return Finding(
+            f"{file.path.name}: {key} has the old side's {to}",
+            "at least once",
+            f"{matched} times; looked at {places or 'nothing: the key is not set'}",
+            str(file.path),
+            matched > 0,
+        )
+
+    def _findings(
+        self, carried: Mapping[str, _Carried], sources: Mapping[str, str], reader: Reader
+    ) -> Iterator[Finding]:
+        texts = [text for file in carried.values() for text in file.texts]
+        for file in carried.values():
+            yield from file.findings
+        for database in self._recipe.databases:
+            place = locate(database, self._old, reader)
+            yield _residue.no_database(texts, database.name, place)
+        yield _residue.residue(texts, self._old)
+        files = {path: (file.data, file.mode) for path, file in carried.items()}
+        read = readings(self._by_name(files, sources))
+        for requirement in self._recipe.requires:
+            holds = applies(requirement.when, requirement.unless, read, unreadable=False)
+            keys = {condition.key for condition in (*requirement.when, *requirement.unless)}
+            claim = f"the recipe fits: {requirement.what}"
+            source = ", ".join(sorted(keys))
+            yield Finding(claim, "yes", "yes" if holds else "no", source, holds)
+
+    def _by_name(
+        self, files: Mapping[str, tuple[bytes, int]], sources: Mapping[str, str]
+    ) -> dict[str, tuple[str, bytes]]:
+        """The files by the names that a recipe's conditions use: relative to {config}."""
+        named = {}
+        for path, (data, _) in files.items():
+            source = Path(sources.get(path, path))
+            if source.is_relative_to(self._old.config):
+                named[str(source.relative_to(self._old.config))] = (path, data)
+        return named
+
+
+def _plain_value(text: object, like: str | int) -> object:
+    """The old value in the type of the new one, to see whether there is a change at all."""
+    try:
+        return int(str(text)) if isinstance(like, int) else text
+    except ValueError:
+        return None

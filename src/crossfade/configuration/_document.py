@@ -1,0 +1,249 @@
+"""One YAML file of the application: where every scalar stands in its text, by key.
+
+The text is never written out of a model: changes are made to the spans of single scalars, so all
+other bytes stay.  What would make that unsafe is refused, with file and line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from yaml.constructor import SafeConstructor
+
+from crossfade.errors import Failed
+from crossfade.recipes._yaml import FastLoader, YamlError, compose, dotted
+
+__all__ = ["Found", "Scalar", "YamlFile", "model", "refused"]
+
+_LARGEST = 5 * 1024 * 1024
+_MOST_VALUES = 500_000
+_MERGE = "tag:yaml.org,2002:merge"
+
+
+def refused(path: Path, line: int, reason: str) -> Failed:
+    """The error for a file that we do not dare to carry."""
+    return Failed(
+        "configuration-refused",
+        f"{path.name} cannot be carried over: {reason}",
+        where=f"{path}:{line}",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A value at a key.  keys leads to it in the model; key is the same for people.
+
+    shared says that an alias or a merge key shows the same text at other places too.
+    """
+
+    keys: tuple[object, ...]
+    node: yaml.Node
+    shared: bool
+
+    @property
+    def key(self) -> str:
+        """The key path with dots."""
+        return ".".join(str(key) for key in self.keys)
+
+    @property
+    def line(self) -> int:
+        """Line in the file, from 1."""
+        return int(self.node.start_mark.line) + 1
+
+
+@dataclass(frozen=True, slots=True)
+class Scalar:
+    """A scalar as it stands in the text: its span, value, and the names of the keys around it."""
+
+    start: int
+    end: int
+    line: int
+    value: str
+    names: tuple[str, ...]
+    is_key: bool
+
+    @property
+    def key(self) -> str:
+        """The key path with dots."""
+        return dotted(self.names)
+
+
+class YamlFile:
+    """A parsed file.  Raises Failed (``configuration-refused``) for what cannot be carried."""
+
+    def __init__(self, path: Path, data: bytes) -> None:
+        self.path = path
+        if len(data) > _LARGEST:
+            raise refused(path, 1, "it is larger than 5 MB")
+        try:
+            self.text = data.decode("utf-8")
+        except UnicodeDecodeError as error:
+            line = data.count(b"\n", 0, error.start) + 1
+            raise refused(path, line, "it is not UTF-8 text") from None
+        try:
+            self.root = compose(self.text)
+        except YamlError as error:
+            reason = _PLAIN_WORDS.get(error.text, error.text)
+            raise refused(path, error.line, reason) from None
+        self._aliased: set[int] = set()
+        if self.root is not None:
+            _Inspection(path, self._aliased).look(self.root)
+
+    def find(self, key: str) -> list[Found]:
+        """Every value that ``key`` (dots, list indexes, ``*``) leads to; empty when absent."""
+        found = [Found((), self.root, False)] if self.root is not None else []
+        for part in key.split("."):
+            found = [inner for outer in found for inner in self._below(outer, part)]
+        return found
+
+    def scalars(self) -> list[Scalar]:
+        """Every scalar of the text in order, keys included, each once."""
+        seen: set[int] = set()
+        found = list(_scalars(self.root, (), seen, False)) if self.root is not None else []
+        return sorted(found, key=lambda scalar: scalar.start)
+
+    def _below(self, outer: Found, part: str) -> Iterator[Found]:
+        node = outer.node
+        if isinstance(node, yaml.SequenceNode):
+            for index, item in enumerate(node.value):
+                if part in ("*", str(index)):
+                    yield self._found(outer, index, item, False)
+        elif isinstance(node, yaml.MappingNode):
+            direct = set()
+            for key_node, item in node.value:
+                if key_node.tag != _MERGE and part in ("*", key_node.value):
+                    direct.add(key_node.value)
+                    yield self._found(outer, _key_value(key_node), item, False)
+            for key_node, item in _merged(node):
+                if part in ("*", key_node.value) and key_node.value not in direct:
+                    direct.add(key_node.value)
+                    yield self._found(outer, _key_value(key_node), item, True)
+
+    def _found(self, outer: Found, key: object, node: yaml.Node, merged: bool) -> Found:
+        shared = outer.shared or merged or id(node) in self._aliased
+        return Found((*outer.keys, key), node, shared)
+
+
+def model(path: Path, text: str) -> Any:
+    """What a program that loads ``text`` gets, by another parser than the one that finds spans."""
+    try:
+        return yaml.load(text, Loader=FastLoader)  # noqa: S506  (a safe loader, in C)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        reason = "it has a value or tag that is not plain data"
+        raise refused(path, mark.line + 1 if mark else 1, reason) from None
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError):
+        raise refused(path, 1, "it has a value or tag that is not plain data") from None
+
+
+_PLAIN_WORDS = {"but found another document": "it holds more than one document"}
+
+
+class _Inspection:
+    """Refuses what hides places: duplicate keys, keys that are no plain values, endless or huge
+    aliases.  Notes the nodes that an alias shows a second time, with all that is below them."""
+
+    def __init__(self, path: Path, aliased: set[int]) -> None:
+        self.path = path
+        self.aliased = aliased
+        self._sizes: dict[int, int] = {}
+        self._open: set[int] = set()
+
+    def look(self, node: yaml.Node) -> int:
+        """How many values a program would see below ``node``."""
+        line = node.start_mark.line + 1
+        if id(node) in self._open:
+            raise refused(self.path, line, "an alias leads back to what contains it")
+        if id(node) in self._sizes:
+            self._share(node)
+            return self._sizes[id(node)]
+        self._open.add(id(node))
+        size = 1
+        for child in self._children(node):
+            size += self.look(child)
+            if size > _MOST_VALUES:
+                raise refused(self.path, line, "its aliases unfold to too many values")
+        self._open.discard(id(node))
+        self._sizes[id(node)] = size
+        return size
+
+    def _children(self, node: yaml.Node) -> Iterator[yaml.Node]:
+        if isinstance(node, yaml.SequenceNode):
+            yield from node.value
+        elif isinstance(node, yaml.MappingNode):
+            seen: set[object] = set()
+            for key_node, value in node.value:
+                self._key(key_node, seen)
+                yield key_node
+                yield value
+
+    def _key(self, key_node: yaml.Node, seen: set[object]) -> None:
+        line = key_node.start_mark.line + 1
+        if not isinstance(key_node, yaml.ScalarNode):
+            raise refused(self.path, line, "a key is no plain value")
+        try:
+            key = _MERGE if key_node.tag == _MERGE else _key_value(key_node)
+        except (yaml.YAMLError, ValueError, KeyError, IndexError):
+            raise refused(self.path, line, "a key is no plain value") from None
+        if key != key:
+            raise refused(self.path, line, "a key is no plain value")  # .nan is never found again
+        if key in seen:
+            raise refused(self.path, line, f"the key {key_node.value} is there twice")
+        seen.add(key)
+
+    def _share(self, node: yaml.Node) -> None:
+        if id(node) in self.aliased:
+            return
+        self.aliased.add(id(node))
+        for child in _children(node):
+            self._share(child)
+
+
+def _key_value(key_node: yaml.Node) -> object:
+    """The key as a program gets it (a number, a date, text)."""
+    value: object = SafeConstructor().construct_object(key_node)
+    return value
+
+
+def _children(node: yaml.Node) -> list[yaml.Node]:
+    if isinstance(node, yaml.SequenceNode):
+        return list(node.value)
+    if isinstance(node, yaml.MappingNode):
+        return [child for pair in node.value for child in pair]
+    return []
+
+
+def _merged(node: yaml.MappingNode) -> Iterator[tuple[yaml.Node, yaml.Node]]:
+    """The pairs that merge keys (``<<``) bring in, the winning ones first."""
+    for key_node, value in node.value:
+        if key_node.tag == _MERGE:
+            sources = value.value if isinstance(value, yaml.SequenceNode) else [value]
+            for source in sources:
+                if isinstance(source, yaml.MappingNode):
+                    for pair in source.value:
+                        if pair[0].tag != _MERGE:
+                            yield pair
+                    yield from _merged(source)
+
+
+def _scalars(
+    node: yaml.Node, names: tuple[str, ...], seen: set[int], is_key: bool
+) -> Iterator[Scalar]:
+    if id(node) in seen:
+        return
+    seen.add(id(node))
+    if isinstance(node, yaml.ScalarNode):
+        start, end = node.start_mark, node.end_mark
+        yield Scalar(start.index, end.index, start.line + 1, node.value, names, is_key)
+    elif isinstance(node, yaml.SequenceNode):
+        for index, item in enumerate(node.value):
+            yield from _scalars(item, (*names, str(index)), seen, False)
+    elif isinstance(node, yaml.MappingNode):
+        for key_node, value in node.value:
+            inner = (*names, str(key_node.value))
+            yield from _scalars(key_node, inner, seen, True)
+            yield from _scalars(value, inner, seen, False)

@@ -1,0 +1,146 @@
+"""Where things are on the old side, and where they go on the new one."""
+
+from __future__ import annotations
+
+import os.path
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Protocol
+
+import yaml
+
+from crossfade.configuration._document import Found, YamlFile
+from crossfade.errors import UsageError
+from crossfade.model import Installation
+from crossfade.recipes import KeyReference, PartSpec, RewriteSpec
+
+__all__ = ["Reader", "Reads", "absolute", "locate", "mapped", "references", "translate"]
+
+
+class Reads(Protocol):
+    """All that configuration may do on a host; every ``ports.Host`` can."""
+
+    def read(self, path: Path) -> bytes:
+        """The whole file.  Raises Failed when it cannot be read."""
+
+
+def absolute(text: str, old: Installation) -> str:
+    """A path as the application means it: relative ones count from its data directory."""
+    if text.startswith("/") and ".." not in text.split("/"):
+        return text
+    return os.path.normpath(old.data / text)
+
+
+def mapped(path: Path, old: Installation, new: Installation, key: str = "") -> Path:
+    """The place on the new side of a path on the old side, by the longest directory around it.
+
+    Raises UsageError ``path-outside``, naming ``key``, for a path below neither directory.
+    """
+    text = _mapped_text(str(path), old, new)
+    if text is None:
+        raise _outside(str(path), old, key)
+    return Path(text)
+
+
+class Reader:
+    """Reads and parses each file of a host once, so that one rendering sees one state."""
+
+    def __init__(self, host: Reads) -> None:
+        self._host = host
+        self._data: dict[Path, bytes] = {}
+        self._yaml: dict[Path, YamlFile] = {}
+
+    def read(self, path: Path) -> bytes:
+        """The whole file.  Raises Failed."""
+        if path not in self._data:
+            self._data[path] = self._host.read(path)
+        return self._data[path]
+
+    def yaml(self, path: Path) -> YamlFile:
+        """The parsed file.  Raises Failed."""
+        if path not in self._yaml:
+            self._yaml[path] = YamlFile(path, self.read(path))
+        return self._yaml[path]
+
+
+def references(
+    specs: Iterable[KeyReference], old: Installation, reader: Reader
+) -> list[tuple[str, str]]:
+    """The paths that the first key which is set holds: (key, absolute path) pairs."""
+    for reference in specs:
+        file = reader.yaml(old.config / reference.file)
+        texts = [
+            (f"{reference.file} {found.key}", absolute(str(found.node.value), old))
+            for found in file.find(reference.key)
+            if _is_text(found) and found.node.value
+        ]
+        if texts:
+            return texts
+    return []
+
+
+def locate(spec: PartSpec, old: Installation, host: Reads) -> Path:
+    """Where a database or a tree is on the old side: as its configuration says, else the recipe's
+    place below {data}.  Raises Failed when the configuration cannot be read."""
+    found = references(spec.path_from, old, Reader(host))
+    return Path(found[0][1]) if found else old.data / spec.path
+
+
+def translate(
+    rule: RewriteSpec, found: Found, old: Installation, new: Installation
+) -> str | int | None:
+    """The value for the new side; None when the value is not one of the old side.
+
+    Raises UsageError ``path-outside`` where the rule refuses a path outside.
+    """
+    text = str(found.node.value)
+    if rule.to == "path":
+        return _translate_path(rule, found, old, new) if _is_text(found) else None
+    if rule.to == "port":
+        if text != str(old.address.port):
+            return None
+        return str(new.address.port) if _is_text(found) else new.address.port
+    before, after = {
+        "host": (old.address.host, new.address.host),
+        "address": (str(old.address), str(new.address)),
+        "version": (old.version, new.version),
+    }[rule.to]
+    return after if text == before else None
+
+
+def _translate_path(
+    rule: RewriteSpec, found: Found, old: Installation, new: Installation
+) -> str | None:
+    text = str(found.node.value)
+    if not text or text.startswith("~") or "://" in text or "\n" in text:
+        return None  # no path that we understand; a leftover of the old side shows in the scan
+    path = absolute(text, old)
+    result = _mapped_text(path, old, new)
+    if result is None and rule.outside == "refuse":
+        raise _outside(path, old, found.key)
+    if result is None and rule.outside == "into-data":
+        return str(new.data / Path(path).name)
+    return result
+
+
+def _mapped_text(text: str, old: Installation, new: Installation) -> str | None:
+    """The same in text, so that a slash at the end stays."""
+    pairs = [(str(old.config), str(new.config)), (str(old.data), str(new.data))]
+    for before, after in sorted(pairs, key=lambda pair: -len(pair[0])):
+        if text == before or text.startswith(before + "/"):
+            return after + text[len(before) :]
+    return None
+
+
+def _outside(path: str, old: Installation, key: str) -> UsageError:
+    return UsageError(
+        "path-outside",
+        f"{key or 'a path'} is below neither the old side's data nor its configuration: {path}",
+        where=f"old.data {old.data}, old.config {old.config}",
+        next="edit crossfade.yaml, then: crossfade plan",
+    )
+
+
+def _is_text(found: Found) -> bool:
+    node = found.node
+    return isinstance(node, yaml.ScalarNode) and node.tag == "tag:yaml.org,2002:str"

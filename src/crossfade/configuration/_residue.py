@@ -1,0 +1,107 @@
+"""Look for what still points at the old side in a file that goes to the new one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from crossfade.configuration._document import YamlFile
+from crossfade.model import Finding, Installation
+
+__all__ = ["Text", "mentions", "residue", "texts"]
+
+_IN_LONGER_PATH = re.compile(r"/[\w.-]+\Z")
+_IN_URL_PATH = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s/?#=]+(?:/[^\s?#=&,;]*)?\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A piece of a rendered file: a value, or (without a key) a comment or an opaque file."""
+
+    place: str
+    text: str
+    comment: bool = False
+
+
+def texts(file: YamlFile) -> Iterator[Text]:
+    """Every scalar's value, as the application will read it, and what stands between them."""
+    position = 0
+    for scalar in file.scalars():
+        yield from _between(file, position, scalar.start)
+        yield Text(f"{file.path.name}:{scalar.line} {scalar.key}", scalar.value)
+        position = scalar.end
+    yield from _between(file, position, len(file.text))
+
+
+def opaque_texts(path: Path, data: bytes) -> Iterator[Text]:
+    """The lines of a file that is not looked into otherwise."""
+    for number, line in enumerate(data.decode("latin-1").splitlines(), 1):
+        yield Text(f"{path.name}:{number}", line)
+
+
+def mentions(text: str, path: str) -> bool:
+    """Whether ``text`` names ``path`` or something below it.
+
+    ``/var/lib/app`` is named by ``file:///var/lib/app/x`` but neither by ``/var/lib/app-new``, nor
+    by ``/srv/var/lib/app``, nor by the path of a web address.
+    """
+    for match in re.finditer(re.escape(path) + r"(?![\w-]|\.\w)", text):
+        before = text[: match.start()]
+        if not _IN_LONGER_PATH.search(before) and not _IN_URL_PATH.search(before):
+            return True
+    return False
+
+
+def residue(pieces: Iterable[Text], old: Installation) -> Finding:
+    """The finding: nothing points into the old side's directories.
+
+    Mentions in comments, of the old program, and of the old address are told, but do not fail:
+    nobody acts on a comment, and an address may be meant.
+    """
+    places: list[str] = []
+    told: list[str] = []
+    directories = {str(old.data), str(old.config)}
+    port = re.compile(rf"(?<![\w.]){old.address.port}(?![\w.])")
+    for piece in pieces:
+        if any(mentions(piece.text, directory) for directory in directories):
+            (told if piece.comment else places).append(piece.place)
+        elif not piece.comment and mentions(piece.text, str(old.root)):
+            told.append(f"{piece.place} (the old side's program)")
+        elif not piece.comment and port.search(piece.text):
+            told.append(f"{piece.place} (the old side's port)")
+    observed = f"still in {', '.join(places)}" if places else "nothing"
+    if told:
+        observed += f"; also, perhaps on purpose: {', '.join(told)}"
+    return Finding(
+        claim="no rendered file points into the old side's data or configuration",
+        expected="nothing",
+        observed=observed,
+        source="every value of the rendered files",
+        holds=not places,
+    )
+
+
+def no_database(pieces: Iterable[Text], name: str, place: Path) -> Finding:
+    """The finding: no value names the old side's database file."""
+    places = [piece.place for piece in pieces if not piece.comment and place_in(piece, place)]
+    return Finding(
+        claim=f"no rendered file points at the old side's database {name}",
+        expected="nothing",
+        observed=f"still in {', '.join(places)}" if places else "nothing",
+        source="every value of the rendered files",
+        holds=not places,
+    )
+
+
+def place_in(piece: Text, place: Path) -> bool:
+    """Whether a piece names this file."""
+    return mentions(piece.text, str(place))
+
+
+def _between(file: YamlFile, start: int, end: int) -> Iterator[Text]:
+    first = file.text.count("\n", 0, start) + 1
+    for number, line in enumerate(file.text[start:end].split("\n"), first):
+        if line.strip():
+            yield Text(f"{file.path.name}:{number} (comment)", line, comment=True)
