@@ -1,0 +1,296 @@
+"""One request with its answer, from the moment its head is complete to its last byte."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from crossfade.gateway.bodies import chunk
+from crossfade.gateway.heads import RequestHead, ResponseHead
+from crossfade.gateway.tunnel import Tunnel
+from crossfade.model import Side
+
+if TYPE_CHECKING:
+    from crossfade.gateway.client import ClientConnection
+    from crossfade.gateway.gate import Gate
+    from crossfade.gateway.upstream import UpstreamConnection
+
+__all__ = ["Exchange", "Stage"]
+
+_POOLED = frozenset({b"GET", b"HEAD", b"OPTIONS"})
+_READS = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE"})
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_CLIENT_LEFT = 499
+
+
+class Stage(Enum):
+    """Where an exchange stands.  Exactly those that are IN_FLIGHT are in ``Gate.in_flight``."""
+
+    NEW = "new"
+    WAITING = "waiting"
+    IN_FLIGHT = "in flight"
+    OVER = "over"
+
+
+class Exchange:
+    """One request.  side and epoch are set when it is dispatched, status when it is answered.
+
+    moved is the time of the last progress on any of its connections, for the time limits.
+    """
+
+    __slots__ = (
+        "_chunks",
+        "_closes",
+        "_cut_by_reset",
+        "_left_at",
+        "_started",
+        "arrived",
+        "arrived_at",
+        "body_complete",
+        "client",
+        "epoch",
+        "gate",
+        "head",
+        "moved",
+        "number",
+        "pending",
+        "pending_bytes",
+        "replays",
+        "sent_at",
+        "side",
+        "stage",
+        "status",
+        "task",
+        "upstream",
+    )
+
+    def __init__(self, gate: Gate, client: ClientConnection, head: RequestHead) -> None:
+        self.gate = gate
+        self.client: ClientConnection | None = client
+        self.head = head
+        self.stage = Stage.NEW
+        self.arrived_at = time.time()
+        self.arrived = self.moved = gate.loop.time()
+        self.sent_at: float | None = None
+        self.number = 0
+        self.body_complete = head.length == 0
+        self.pending: list[bytes] = []
+        self.pending_bytes = 0
+        self.side: Side | None = None
+        self.epoch = 0
+        self.status = 0
+        self.replays = 0
+        self.upstream: UpstreamConnection | None = None
+        self.task: asyncio.Task[None] | None = None
+        self._chunks = False
+        self._closes = False
+        self._cut_by_reset = False
+        self._started = False
+        self._left_at = 0.0
+
+    @property
+    def pools(self) -> bool:
+        """Whether a connection may be used that served others before: only where sending the
+        request a second time does no harm, since such a connection may turn out to be stale."""
+        return self.head.length == 0 and self.head.method in _POOLED and not self.head.upgrade
+
+    @property
+    def half_closed(self) -> bool:
+        """Whether the client has closed its half of the connection."""
+        return self.client is not None and self.client.half_closed
+
+    # The request on its way to the application.
+
+    def body_data(self, pieces: list[bytes]) -> None:
+        """Data of the request's body has come."""
+        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        if data:
+            self._send(chunk(data) if self.head.length is None else data)
+
+    def body_ended(self) -> None:
+        """The request's body is complete."""
+        self.body_complete = True
+        if self.head.length is None:
+            self._send(b"0\r\n\r\n")
+
+    def _send(self, data: bytes) -> None:
+        if self.upstream is None:
+            self.pending.append(data)
+            self.pending_bytes += len(data)
+        else:
+            self.moved = self.gate.loop.time()
+            if not self.upstream.transport.is_closing():
+                self.upstream.transport.write(data)
+
+    def attach(self, upstream: UpstreamConnection) -> None:
+        """Send the request on this connection."""
+        self.upstream = upstream
+        upstream.begin(self)
+        client = self.client
+        assert client is not None  # noqa: S101 - an exchange without client is never dispatched
+        self.moved = self.gate.loop.time()
+        head = self.head.forwarded(client.peer, self.gate.target_text(self.side))
+        waits = self.head.wants_continue and not self.body_complete and not self.pending
+        if self.pending:
+            head += b"".join(self.pending)
+            self.pending.clear()
+            self.pending_bytes = 0
+        upstream.transport.write(head)
+        if not self.body_complete:
+            if waits:
+                client.write(_CONTINUE)
+            client.update_reading()
+        if client.write_paused:
+            upstream.read(False)
+
+    # The answer on its way to the client.
+
+    def interim(self, head: ResponseHead) -> None:
+        """A 1xx.  "100 Continue" is our own business: we have answered it when we dispatched."""
+        if self.client is not None and head.status != 100 and not self.head.http10:
+            self.client.write(head.forwarded(chunked=False, close=False))
+
+    def answer_head(self, head: ResponseHead) -> bytes:
+        """The application's final answer begins.  Returns the head for the client."""
+        self.status = head.status
+        self.gate.answered(self)
+        self._started = True
+        self._chunks = head.length is None and not self.head.http10
+        ends_by_close = head.length == -1 or (head.length is None and self.head.http10)
+        self._cut_by_reset = ends_by_close
+        self._closes = self.head.close or ends_by_close or not self.body_complete
+        self._closes = self._closes or self.gate.ending
+        return head.forwarded(chunked=self._chunks, close=self._closes)
+
+    def answer_data(self, pieces: list[bytes], out: list[bytes]) -> None:
+        """Data of the answer's body: appends what goes to the client."""
+        if not self._chunks:
+            out += pieces
+            return
+        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        if data:
+            out.append(chunk(data))
+
+    def to_client(self, out: list[bytes]) -> None:
+        """Write to the client, if it is still there."""
+        if self.client is not None:
+            self.client.write(out[0] if len(out) == 1 else b"".join(out))
+
+    def answer_complete(self, out: list[bytes]) -> None:
+        """The answer is complete; the connection to the application is no longer ours."""
+        if self._chunks:
+            out.append(b"0\r\n\r\n")
+        if out:
+            self.to_client(out)
+        self.upstream = None
+        self._over()
+        if self.client is not None:
+            self.client.answered(close=self._closes or not self.body_complete)
+
+    def open_tunnel(self, head: ResponseHead, rest: bytes) -> None:
+        """The application has switched protocols."""
+        client, upstream = self.client, self.upstream
+        if client is None or upstream is None or not self.head.upgrade or not head.upgrade:
+            if upstream is not None:
+                upstream.drop()
+            self.upstream_broke()
+            return
+        self.status = 101
+        client.write(head.forwarded(chunked=False, close=False) + rest)
+        tunnel = Tunnel(self.gate, client, upstream)
+        upstream.read(not client.write_paused)
+        upstream.exchange = None
+        upstream.tunnel = tunnel
+        self.upstream = None
+        self._over()
+        client.become_tunnel(tunnel)
+
+    # The ends other than a complete answer.
+
+    def upstream_lost(self, upstream: UpstreamConnection) -> None:
+        """The connection to the application is gone before the answer was complete."""
+        if upstream is not self.upstream or self.stage is not Stage.IN_FLIGHT:
+            return
+        self.upstream = None
+        untouched = upstream.reused and not upstream.answered and self.client is not None
+        if untouched and self.pools and self.replays < self.gate.limits.replays:
+            self.replays += 1
+            self.gate.route(self)
+        else:
+            self.upstream_broke()
+
+    def upstream_broke(self) -> None:
+        """The application's answer cannot be completed."""
+        self.fail(502, "the application broke off before it had answered")
+
+    def fail(self, status: int, why: str) -> None:
+        """End the exchange truthfully: with ``status`` if nothing was sent, else by a cut."""
+        if self.stage is Stage.OVER:
+            return
+        client, self.client = self.client, None
+        self._drop_upstream()
+        counters = self.gate.counters
+        if self._started:
+            counters.cut += 1
+        else:
+            self.status = status
+            if client is not None:
+                counters.failed += status >= 500
+                counters.refused += status < 500
+        self._over()
+        if client is None:
+            return
+        client.exchange = None
+        if self._started:
+            client.cut(reset=self._cut_by_reset)
+        else:
+            client.refuse(status, why, body=self.head.method != b"HEAD")
+
+    def client_left(self) -> None:
+        """The client is gone.  A write that is wholly sent goes on: the application may well
+        finish it, and the drain has to know when."""
+        self.client = None
+        writes = self.head.method not in _READS
+        if self.upstream is not None and writes and self.body_complete:
+            self._left_at = self.gate.loop.time()
+            self.upstream.read(True)
+            return
+        self.status = self.status or _CLIENT_LEFT
+        self._drop_upstream()
+        self._over()
+
+    def check(self, now: float) -> None:
+        """Apply the time limits; called about once a second while in flight."""
+        limits, client, quiet = self.gate.limits, self.client, now - self.moved
+        if client is None:
+            if now - self._left_at > limits.orphan_seconds:
+                self._drop_upstream()
+                self._over()
+        elif client.write_paused or self.upstream is None:
+            return  # the client's own limit, or the patience of connecting
+        elif client.half_closed and now - max(client.last, self.sent_at or now) > (
+            limits.half_closed_seconds
+        ):
+            client.transport.abort()
+        elif not self.body_complete and client.reading:
+            if quiet > limits.body_stall_seconds:
+                self.fail(408, "the rest of the request did not come")
+        elif quiet > limits.upstream_stall_seconds:
+            self.fail(504, "the application did not answer in time")
+
+    def _drop_upstream(self) -> None:
+        upstream, self.upstream = self.upstream, None
+        if upstream is not None:
+            upstream.drop()
+
+    def _over(self) -> None:
+        stage, self.stage = self.stage, Stage.OVER
+        self.pending.clear()
+        self.gate.over(self, stage)
+
+    @property
+    def writes(self) -> bool:
+        """Whether the method may change something."""
+        return self.head.method not in _READS

@@ -1,0 +1,268 @@
+"""The gate: lets requests through to a side, or makes them wait.
+
+Everything runs on one thread, so between two lines here nothing else happens unless there is an
+``await``.  ``dispatch`` is the one place where a request goes to a side, ``over`` the one place
+where it ends; ``in_flight`` is the set of those between the two, so the drain is exact.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import logging
+from contextlib import suppress
+
+from crossfade.gateway.client import ClientConnection
+from crossfade.gateway.exchange import Exchange, Stage
+from crossfade.gateway.limits import Limits
+from crossfade.gateway.pause import Counters, GateState
+from crossfade.gateway.record import Recorder
+from crossfade.gateway.tunnel import Tunnel
+from crossfade.gateway.upstream import Pool, UpstreamConnection
+from crossfade.model import Address, Side
+
+__all__ = ["Gate"]
+
+_log = logging.getLogger("crossfade.gateway")
+
+
+class Gate:
+    """Requests, connections and counters.  What is decided, and by whom, is ``Keeper``'s.
+
+    generation changes with every switch and every change of an address: a connection of an older
+    generation is not used again.
+    """
+
+    def __init__(self, state: GateState, counters: Counters, limits: Limits) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.state = state
+        self.counters = counters
+        self.limits = limits
+        self.generation = 0
+        self.ending = False
+        self.clients: set[ClientConnection] = set()
+        self.tunnels: set[Tunnel] = set()
+        self.in_flight: set[Exchange] = set()
+        self.waiting: set[Exchange] = set()
+        self.pool = Pool(limits.pool_size)
+        self.recorder: Recorder | None = None
+        self.empty = asyncio.Event()  # set whenever nothing is in flight any more
+        self._queue: list[tuple[int, Exchange]] = []
+        self._numbers = 0
+        self._pace = 0  # above zero while a release is under way
+        self._stall: asyncio.TimerHandle | None = None
+
+    # Requests.
+
+    def admit(self, exchange: Exchange) -> None:
+        """A request has come: send it on, or let it wait behind those that wait already."""
+        self.counters.total += 1
+        self._numbers += 1
+        exchange.number = self._numbers
+        if self.state.hold is not None or self.waiting or self._pace:
+            self._enqueue(exchange)
+            self._let_go()
+        else:
+            self.dispatch(exchange)
+
+    def dispatch(self, exchange: Exchange) -> None:
+        """Send a request to the side that serves now."""
+        state = self.state
+        exchange.stage = Stage.IN_FLIGHT
+        exchange.side = state.side
+        exchange.epoch = state.epoch
+        exchange.sent_at = self.loop.time()
+        self.in_flight.add(exchange)
+        if state.drained is state.side:
+            self.counters.served_after_drain += 1
+        self.route(exchange)
+
+    def route(self, exchange: Exchange) -> None:
+        """Find a connection for a request in flight."""
+        if exchange.pools:
+            upstream = self.pool.take()
+            if upstream is not None:
+                exchange.attach(upstream)
+                return
+        exchange.task = self.loop.create_task(self._connect(exchange))
+
+    def answered(self, exchange: Exchange) -> None:
+        """A side has begun its final answer."""
+        if exchange.writes and 200 <= exchange.status < 400 and exchange.epoch == self.state.epoch:
+            self.counters.writes_since_switch += 1
+
+    def over(self, exchange: Exchange, stage: Stage) -> None:
+        """A request has ended, from ``stage``."""
+        if stage is Stage.IN_FLIGHT:
+            self.in_flight.discard(exchange)
+        elif stage is Stage.WAITING:
+            self.waiting.discard(exchange)
+        if self.recorder is not None:
+            now = self.loop.time()
+            held = (exchange.sent_at or now) - exchange.arrived
+            self.recorder.add(
+                exchange.arrived_at,
+                exchange.head.method.decode("ascii"),
+                exchange.status,
+                exchange.side.value if exchange.side else "-",
+                now - exchange.arrived,
+                held,
+            )
+        self._settle()
+
+    def _settle(self) -> None:
+        """Something left the flight: see who is glad of it."""
+        if not self.in_flight:
+            self.empty.set()
+        if self._pace or self.waiting:
+            self._let_go()
+
+    def _enqueue(self, exchange: Exchange) -> None:
+        exchange.stage = Stage.WAITING
+        exchange.sent_at = None
+        self.waiting.add(exchange)
+        heapq.heappush(self._queue, (exchange.number, exchange))
+
+    def _put_back(self, exchange: Exchange) -> None:
+        """Nothing was sent yet and the world has changed: wait again, in the old place."""
+        self.in_flight.discard(exchange)
+        exchange.side = None
+        self._enqueue(exchange)
+        self._settle()
+
+    # Connections to the side.
+
+    def target_text(self, side: Side | None) -> bytes:
+        """The address of a side, as a Host field would name it."""
+        return str(self.state.targets[side]).encode() if side else b""
+
+    async def _connect(self, exchange: Exchange) -> None:
+        """Connect for a request.  While the application refuses (it may just be starting) try
+        again: nothing was sent, so this is safe for every method."""
+        give_up = self.loop.time() + self.limits.patience_seconds
+        pause = 0.02
+        generation = self.generation
+        while True:
+            upstream = await self._try_connect(self.state.targets.get(self.state.side))
+            if exchange.stage is not Stage.IN_FLIGHT:
+                if upstream is not None:
+                    upstream.drop()
+                return
+            if self.state.hold is not None or generation != self.generation:
+                if upstream is not None:
+                    upstream.drop()
+                self._put_back(exchange)
+                return
+            if upstream is not None and not upstream.transport.is_closing():
+                exchange.attach(upstream)
+                return
+            if self.loop.time() > give_up:
+                exchange.fail(502, "the application does not accept connections")
+                return
+            await asyncio.sleep(pause)
+            pause = min(pause * 1.5, 0.25)
+
+    async def _try_connect(self, target: Address | None) -> UpstreamConnection | None:
+        """One attempt; None when it did not succeed."""
+        if target is None:
+            return None
+        generation = self.generation
+        with suppress(OSError, TimeoutError):
+            async with asyncio.timeout(self.limits.connect_seconds):
+                _, upstream = await self.loop.create_connection(
+                    lambda: UpstreamConnection(self, generation), target.host, target.port
+                )
+                return upstream
+        return None
+
+    # What a command brings about.
+
+    def become(self, state: GateState) -> None:
+        """Act on a new state.  Everything that a command changes goes through here."""
+        before, self.state = self.state, state
+        if state.epoch != before.epoch:
+            self.counters.writes_since_switch = 0
+            for tunnel in list(self.tunnels):
+                tunnel.cut()
+        if state.epoch != before.epoch or state.targets != before.targets:
+            self.generation += 1
+            self.pool.close()
+        if state.hold is not None:
+            self._end_release()
+            if state.hold.drained and not (before.hold and before.hold.drained):
+                self.counters.served_after_drain = 0
+                self.pool.close()
+
+    def release(self, pace: int) -> None:
+        """Let those go that wait, at most ``pace`` in flight until none waits."""
+        if self.waiting:
+            self._pace = pace
+            self._stall = self.loop.call_later(
+                self.limits.release_stall_seconds, self._stalled, pace
+            )
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Dispatch from the queue as far as the pace allows."""
+        while self.state.hold is None and self.waiting:
+            if self._pace and len(self.in_flight) >= self._pace:
+                return
+            _, exchange = heapq.heappop(self._queue)
+            if exchange in self.waiting:
+                self.waiting.discard(exchange)
+                self.dispatch(exchange)
+        if not self.waiting:
+            self._queue.clear()
+            self._end_release()
+
+    def _stalled(self, step: int) -> None:
+        """Answers that take long (long polls) must not keep the others waiting: let more go."""
+        if self._pace:
+            self._pace += step
+            self._stall = self.loop.call_later(
+                self.limits.release_stall_seconds, self._stalled, step
+            )
+            self._let_go()
+
+    def _end_release(self) -> None:
+        self._pace = 0
+        if self._stall is not None:
+            self._stall.cancel()
+            self._stall = None
+
+    def set_recorder(self, path: str | None) -> None:
+        """Write requests to ``path`` from now on.  Raises OSError and changes nothing."""
+        recorder = None if path is None else Recorder(path, self.loop)
+        before, self.recorder = self.recorder, recorder
+        if before is not None:
+            before.close()
+
+    # Time.
+
+    def check(self) -> None:
+        """Apply the time limits everywhere; called about once a second."""
+        now = self.loop.time()
+        for client in list(self.clients):
+            client.check(now)
+        for exchange in list(self.in_flight):
+            exchange.check(now)
+        self.pool.expire(now - self.limits.pool_idle_seconds)
+
+    async def end(self) -> None:
+        """Finish what is in flight within the grace, and close everything."""
+        self.ending = True
+        for exchange in list(self.waiting) if self.state.hold else ():
+            exchange.fail(503, "the gate is ending; nothing of this request was sent on")
+        for client in list(self.clients):
+            client.retire()
+        _log.info("ending: %d requests in flight", len(self.in_flight))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self.limits.grace_seconds):
+                while self.in_flight:
+                    self.empty.clear()
+                    await self.empty.wait()
+        for exchange in list(self.in_flight):
+            exchange.fail(503, "the gate is ending")
+        await asyncio.sleep(0.05)  # what is written last needs a turn of the loop to leave
+        self.pool.close()
+        self.set_recorder(None)

@@ -1,0 +1,347 @@
+"""Heads of requests and responses: strictly checked, parsed by llhttp, written anew.
+
+Two readers have to agree before a head counts: our own expression over the raw bytes, which lets
+through only lines that every reader ends and splits in the same place, and llhttp.  Nothing of the
+raw head is passed on; what goes out is written from the parsed fields.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NoReturn
+
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser, HttpResponseParser
+
+from crossfade.gateway.limits import Limits
+
+__all__ = [
+    "BadHead",
+    "RequestHead",
+    "ResponseHead",
+    "parse_request",
+    "parse_response",
+    "refuse_early",
+]
+
+Headers = list[tuple[bytes, bytes]]
+
+_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
+_FIELDS = rb"(?:" + _TOKEN + rb":[\t\x20-\x7e\x80-\xff]*+\r\n)*+\r\n"
+_REQUEST = re.compile(_TOKEN + rb" [\x21-\x7e\x80-\xff]++ HTTP/1\.[01]\r\n" + _FIELDS)
+_RESPONSE = re.compile(rb"HTTP/1\.[01] [1-5][0-9][0-9](?: [\t\x20-\x7e\x80-\xff]*+)?\r\n" + _FIELDS)
+_HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%\-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
+_LENGTH = re.compile(rb"[0-9]{1,18}")
+_ABSOLUTE = re.compile(rb"https?://([^/?#@]*)([/?].*)?", re.IGNORECASE)
+
+# Fields that belong to one connection, not to the message.
+_HOP = frozenset(
+    {b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"transfer-encoding"}
+    | {b"upgrade"}
+)
+# What a Connection field must never be able to strip: the other side would see another message.
+_KEPT = frozenset({b"host", b"content-length", b"expect", b"authorization", b"cookie"})
+_NO_BODY = frozenset({204, 304})
+
+
+class BadHead(Exception):
+    """A head that is refused: the status for the answer, and one sentence."""
+
+    def __init__(self, status: int, why: str) -> None:
+        super().__init__(why)
+        self.status = status
+        self.why = why
+
+
+class _Fields:
+    """What llhttp calls back with."""
+
+    __slots__ = ("complete", "headers", "target")
+
+    def __init__(self) -> None:
+        self.target = b""
+        self.headers: Headers = []
+        self.complete = False
+
+    def on_url(self, url: bytes) -> None:
+        self.target += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers.append((name, value.rstrip(b" \t")))
+
+    def on_headers_complete(self) -> None:
+        self.complete = True
+
+
+class RequestHead:
+    """A checked request head.
+
+    length is the Content-Length (0 without a body) or None for a chunked body.  upgrade says that
+    the client asks for a tunnel.  wants_continue says that it waits for "100 Continue".
+    """
+
+    __slots__ = (
+        "close",
+        "fields",
+        "host",
+        "http10",
+        "length",
+        "method",
+        "target",
+        "upgrade",
+        "wants_continue",
+    )
+
+    def __init__(self, method: bytes, target: bytes, http10: bool) -> None:
+        self.method = method
+        self.target = target
+        self.http10 = http10
+        self.host = b""
+        self.fields: Headers = []
+        self.length: int | None = 0
+        self.close = http10
+        self.upgrade = b""
+        self.wants_continue = False
+
+    @property
+    def has_body(self) -> bool:
+        """Whether any byte of a body follows the head."""
+        return self.length != 0
+
+    def forwarded(self, peer: bytes, target_host: bytes) -> bytes:
+        """The head for the application.  ``peer`` is the client's address; ``target_host`` stands
+        in for the Host that an HTTP/1.0 client need not send."""
+        out = [b"%b %b HTTP/1.1\r\n" % (self.method, self.target)]
+        via, proto, host = [], False, False
+        for name, value in self.fields:
+            low = name.lower()
+            if low.startswith(b"x-forwarded-"):
+                if low == b"x-forwarded-for":
+                    via.append(value)
+                    continue
+                proto = proto or low == b"x-forwarded-proto"
+                host = host or low == b"x-forwarded-host"
+            out.append(b"%b: %b\r\n" % (name, value))
+        if not self.host:
+            out.append(b"Host: %b\r\n" % target_host)
+        via.append(peer)
+        out.append(b"X-Forwarded-For: %b\r\n" % b", ".join(via))
+        if not proto:
+            out.append(b"X-Forwarded-Proto: http\r\n")
+        if not host and self.host:
+            out.append(b"X-Forwarded-Host: %b\r\n" % self.host)
+        if self.length is None:
+            out.append(b"Transfer-Encoding: chunked\r\n")
+        if self.upgrade:
+            out.append(b"Connection: Upgrade\r\nUpgrade: %b\r\n" % self.upgrade)
+        out.append(b"\r\n")
+        return b"".join(out)
+
+
+class ResponseHead:
+    """A checked response head.
+
+    length is the number of body bytes, None for a chunked body and -1 for one that ends with the
+    connection.  close says that the connection is not to be used again.
+    """
+
+    __slots__ = ("close", "fields", "length", "reason", "status", "upgrade")
+
+    def __init__(self, status: int, reason: bytes) -> None:
+        self.status = status
+        self.reason = reason
+        self.fields: Headers = []
+        self.length: int | None = 0
+        self.close = False
+        self.upgrade = b""
+
+    def forwarded(self, *, chunked: bool, close: bool) -> bytes:
+        """The head for the client, with the framing that we chose for the body."""
+        out = [b"HTTP/1.1 %d %b\r\n" % (self.status, self.reason)]
+        out += [b"%b: %b\r\n" % field for field in self.fields]
+        if self.status == 101:
+            out.append(b"Connection: Upgrade\r\nUpgrade: %b\r\n" % self.upgrade)
+        elif chunked:
+            out.append(b"Transfer-Encoding: chunked\r\n")
+        out.append(b"Connection: close\r\n\r\n" if close else b"\r\n")
+        return b"".join(out)
+
+
+def refuse_early(data: bytes, limits: Limits) -> None:
+    """Refuse the beginning of a request head that can never become a good one.
+
+    Called while the empty line has not come yet.  Raises BadHead."""
+    # An LF without its CR, or a CR without its LF: no use waiting for more.
+    ends = data.count(b"\r\n")
+    if data.count(b"\n") > ends or data.count(b"\r") - data.endswith(b"\r") > ends:
+        raise BadHead(400, "a line of the head does not end in CR LF")
+    end = data.find(b"\r\n")
+    # The method and the version stand in the same line.
+    if (len(data) if end < 0 else end) > limits.target_bytes + 64:
+        raise BadHead(414, "the request target is too long")
+    if len(data) > limits.head_bytes:
+        raise BadHead(431, "the request head is too large")
+
+
+def parse_request(head: bytes, limits: Limits) -> RequestHead:
+    """Read a whole request head, its empty line included.  Raises BadHead."""
+    if len(head) > limits.head_bytes or not _REQUEST.fullmatch(head):
+        refuse_early(head, limits)
+        raise BadHead(400, "the request head is malformed")
+    seen = _Fields()
+    parser = HttpRequestParser(seen)
+    _feed(parser, head, seen, 400)
+    if len(seen.target) > limits.target_bytes:
+        raise BadHead(414, "the request target is too long")
+    if len(seen.headers) > limits.header_count:
+        raise BadHead(431, "the request has too many header fields")
+    # llhttp has accepted the version, and the expression has pinned where it stands.
+    end = head.index(b"\r\n")
+    request = RequestHead(parser.get_method(), seen.target, head[end - 1] == 0x30)
+    _read_request_fields(request, seen.headers)
+    _check_target(request)
+    return request
+
+
+def _read_request_fields(request: RequestHead, headers: Headers) -> None:
+    """Sort the fields into what frames the message, what stays here, and what goes on."""
+    hosts = lengths = codings = 0
+    wishes: list[bytes] = []
+    upgrade = b""
+    hop = False
+    for name, value in headers:
+        low = name.lower()
+        if low == b"host":
+            hosts += 1
+            request.host = value
+        elif low == b"content-length":
+            lengths += 1
+            request.length = _length(value, 400)
+        elif low in _HOP:
+            hop = True
+            if low == b"connection":
+                wishes += [wish.strip().lower() for wish in value.split(b",")]
+            elif low == b"transfer-encoding":
+                codings += 1
+                if value.lower() != b"chunked":
+                    raise BadHead(400, "a Transfer-Encoding other than chunked")
+            elif low == b"upgrade":
+                upgrade = value
+        elif low == b"expect":
+            hop = True
+            if value.lower() != b"100-continue":
+                raise BadHead(417, "an Expect other than 100-continue")
+            request.wants_continue = not request.http10
+    named = hosts == 1 and _HOST.fullmatch(request.host) is not None
+    if not named and not (hosts == 0 and request.http10):
+        raise BadHead(400, "exactly one well-formed Host field is needed")
+    if lengths > 1 or codings > 1 or (lengths and codings) or (codings and request.http10):
+        raise BadHead(400, "the length of the body is given in conflicting ways")
+    if codings:
+        request.length = None
+    request.close = request.http10 or b"close" in wishes
+    # An h2c tunnel would carry requests past the hold; a body before a tunnel has no clear end.
+    if b"upgrade" in wishes and not request.http10 and request.length == 0:
+        request.upgrade = b"" if upgrade.lower().startswith(b"h2") else upgrade
+    request.fields = _without_hop(headers, wishes, expect=True) if hop else headers
+
+
+def _check_target(request: RequestHead) -> None:
+    """Accept an origin-form, an absolute-form that agrees with Host, and ``OPTIONS *``."""
+    target = request.target
+    if request.method == b"CONNECT":
+        raise BadHead(405, "CONNECT is not served here")
+    if b"#" in target:
+        raise BadHead(400, "a request target has no fragment")
+    if target.startswith(b"/") or (target == b"*" and request.method == b"OPTIONS"):
+        return
+    absolute = _ABSOLUTE.fullmatch(target)
+    if absolute is None:
+        raise BadHead(400, "the request target is malformed")
+    authority, rest = absolute.group(1), absolute.group(2) or b"/"
+    if not authority or (request.host or authority).lower() != authority.lower():
+        raise BadHead(400, "the request target and Host name different hosts")
+    request.target = rest if rest.startswith(b"/") else b"/" + rest
+
+
+def parse_response(head: bytes, method: bytes, limits: Limits) -> ResponseHead:
+    """Read a whole response head to a request with ``method``.  Raises BadHead with 502."""
+    match = _RESPONSE.fullmatch(head)
+    if len(head) > limits.head_bytes or match is None:
+        raise BadHead(502, "the application's response head is malformed")
+    seen = _Fields()
+    parser = HttpResponseParser(seen)
+    _feed(parser, head, seen, 502)
+    if len(seen.headers) > limits.header_count:
+        raise BadHead(502, "the application's response has too many header fields")
+    response = ResponseHead(parser.get_status_code(), head[13 : head.index(b"\r\n")])
+    response.close = head[7] == 0x30
+    _read_response_fields(response, seen.headers, method)
+    return response
+
+
+def _read_response_fields(response: ResponseHead, headers: Headers, method: bytes) -> None:
+    """Sort the fields, and find out how the body ends."""
+    lengths = codings = 0
+    length: int | None = -1
+    wishes: list[bytes] = []
+    hop = False
+    for name, value in headers:
+        low = name.lower()
+        if low == b"content-length":
+            lengths += 1
+            length = _length(value, 502)
+        elif low in _HOP:
+            hop = True
+            if low == b"connection":
+                wishes += [wish.strip().lower() for wish in value.split(b",")]
+            elif low == b"transfer-encoding":
+                codings += 1
+                if value.lower() != b"chunked":
+                    raise BadHead(502, "the application's Transfer-Encoding is not chunked")
+            elif low == b"upgrade":
+                response.upgrade = value
+    if lengths > 1 or codings > 1 or (lengths and codings):
+        raise BadHead(502, "the application gives the length of its body in conflicting ways")
+    if codings:
+        length = None
+    if method == b"HEAD" or response.status < 200 or response.status in _NO_BODY:
+        length = 0
+    response.length = length
+    response.close = response.close or b"close" in wishes or length == -1
+    response.fields = _without_hop(headers, wishes) if hop else headers
+    if lengths and (response.status < 200 or response.status == 204):
+        response.fields = [f for f in response.fields if f[0].lower() != b"content-length"]
+
+
+def _without_hop(headers: Headers, wishes: list[bytes], *, expect: bool = False) -> Headers:
+    """The fields that go on: none of the connection's own, none that Connection names."""
+    drop = _HOP.union(wish for wish in wishes if wish not in _KEPT)
+    if expect:
+        drop = drop | {b"expect"}
+    return [field for field in headers if field[0].lower() not in drop]
+
+
+def _length(value: bytes, status: int) -> int:
+    """A Content-Length: decimal digits and nothing else."""
+    if not _LENGTH.fullmatch(value):
+        raise BadHead(status, "the Content-Length is not a number")
+    return int(value)
+
+
+def _feed(
+    parser: HttpRequestParser | HttpResponseParser, head: bytes, seen: _Fields, status: int
+) -> None:
+    """Let llhttp read the head; it has to end where we say that it ends."""
+    try:
+        parser.feed_data(head)
+    except HttpParserUpgrade:
+        pass
+    except HttpParserError as error:
+        _refuse(status, error)
+    if not seen.complete:
+        raise BadHead(status, "the head is malformed")
+
+
+def _refuse(status: int, error: Exception) -> NoReturn:
+    """Turn llhttp's complaint into ours; its text names the rule, never the client's bytes."""
+    raise BadHead(status, f"the head is malformed: {error}") from None

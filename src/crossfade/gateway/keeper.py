@@ -1,0 +1,236 @@
+"""The keeper: takes commands, makes their effect durable, and only then lets the gate act.
+
+It also keeps the lease: when nobody renews it, the gate decides by itself and lets requests go.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping
+
+from crossfade.gateway.gate import Gate
+from crossfade.gateway.pause import Counters, GateState
+from crossfade.gateway.statefile import StateFile
+from crossfade.model import Address, Side
+
+__all__ = ["CommandError", "Keeper"]
+
+PACE = 64
+_TICK = 1.0
+_log = logging.getLogger("crossfade.gateway")
+
+
+class CommandError(Exception):
+    """A command that was not carried out: a stable code, one sentence, and numbers."""
+
+    def __init__(self, code: str, what: str, **numbers: object) -> None:
+        super().__init__(what)
+        self.code = code
+        self.what = what
+        self.numbers = numbers
+
+
+class Keeper:
+    """The only one who changes what the gate has decided.  One command at a time."""
+
+    def __init__(self, gate: Gate, file: StateFile, listen: Address) -> None:
+        self.gate = gate
+        self.stopping = asyncio.Event()
+        self._file = file
+        self._listen = listen
+        self._one_at_a_time = asyncio.Lock()
+        self._timer: asyncio.TimerHandle | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._saved: dict[str, int] = {}
+
+    async def start(self) -> None:
+        """Take up what the state says, before the first request is let in."""
+        if self.gate.state.record is not None:
+            try:
+                self.gate.set_recorder(self.gate.state.record)
+            except OSError as error:
+                _log.error("requests are not recorded any more: %s", error.strerror)
+        self._file.save_now(self.gate.state, self.gate.counters)
+        if self.gate.state.hold is not None:
+            _log.info("held since before the start")
+            await self._lease_over()
+
+    def status(self) -> dict[str, object]:
+        """Everything there is to know, as plain data."""
+        gate, now = self.gate, time.time()
+        hold = gate.state.hold
+        oldest = min((exchange.arrived for exchange in gate.waiting), default=gate.loop.time())
+        return {
+            "side": gate.state.side.value,
+            "epoch": gate.state.epoch,
+            "held": hold is not None,
+            "drained": hold is not None and hold.drained,
+            "in_flight": len(gate.in_flight),
+            "waiting": len(gate.waiting),
+            "oldest_waiting": round(gate.loop.time() - oldest, 3),
+            "tunnels": len(gate.tunnels),
+            "clients": len(gate.clients),
+            "pool": len(gate.pool),
+            **gate.counters.as_json(),
+            "lease_left": round(hold.left(now), 3) if hold else 0.0,
+            "cap_left": round(max(0.0, hold.cap_until - now), 3) if hold else 0.0,
+            "targets": {side.value: str(target) for side, target in gate.state.targets.items()},
+            "record": gate.state.record,
+            "listen": str(self._listen),
+        }
+
+    async def aim(self, targets: Mapping[Side, Address]) -> None:
+        """Set the addresses of both sides.  The side stays."""
+        async with self._one_at_a_time:
+            if dict(self.gate.state.targets) != dict(targets):
+                await self._commit(self.gate.state.aimed(targets))
+
+    async def hold(self, lease: float, at_most: float, commit_to: Side, token: str) -> None:
+        """Make requests wait, or renew the hold that there is."""
+        async with self._one_at_a_time:
+            await self._commit(self.gate.state.held(lease, at_most, commit_to, token))
+            _log.info("held; the lease is %.1f s, the cap %.1f s", lease, at_most)
+
+    async def renew(self, lease: float) -> None:
+        """Put the end of the lease off."""
+        async with self._one_at_a_time:
+            await self._commit(self._needs_hold("hold-over").renewed(lease))
+
+    async def drain(self, at_most: float) -> None:
+        """Wait until nothing is in flight, and mark it."""
+        self._needs_hold("not-held")
+        gate, deadline = self.gate, self.gate.loop.time() + at_most
+        while True:
+            while gate.in_flight:
+                left = deadline - gate.loop.time()
+                if left <= 0:
+                    raise CommandError(
+                        "drain-timeout",
+                        f"after {at_most:g} s there are still {len(gate.in_flight)} requests in "
+                        f"flight ({len(gate.waiting)} wait, {len(gate.tunnels)} tunnels are open)",
+                        in_flight=len(gate.in_flight),
+                        waiting=len(gate.waiting),
+                        tunnels=len(gate.tunnels),
+                    )
+                gate.empty.clear()
+                await _wait(gate.empty, min(left, 0.25))
+                self._needs_hold("hold-over")
+            async with self._one_at_a_time:
+                state = self._needs_hold("hold-over")
+                if not gate.in_flight:  # and nothing can be, while it is held
+                    await self._commit(state.emptied())
+                    return
+
+    async def switch(self, side: Side) -> None:
+        """Let traffic go to ``side`` from the release on."""
+        async with self._one_at_a_time:
+            if side not in self.gate.state.targets:
+                raise CommandError("no-target", f"the address of the {side.value} side is unknown")
+            await self._commit(self._needs_hold("not-held").switched(side))
+            _log.info("switched to %s, epoch %d", side.value, self.gate.state.epoch)
+
+    async def release(self, pace: int) -> None:
+        """Let requests go.  Fine when nothing is held."""
+        async with self._one_at_a_time:
+            if self.gate.state.hold is not None:
+                await self._commit(self.gate.state.released())
+                _log.info("released %d waiting to %s", len(self.gate.waiting), self._side)
+                self.gate.release(pace)
+
+    async def record(self, path: str | None) -> None:
+        """Write a line for every request to ``path`` from now on, or end that."""
+        async with self._one_at_a_time:
+            try:
+                self.gate.set_recorder(path)
+            except OSError as error:
+                raise CommandError(
+                    "record-refused", f"{path} cannot be written to: {error.strerror}"
+                ) from None
+            await self._commit(self.gate.state.recording(path))
+
+    async def tick(self) -> None:
+        """Time limits, and the counters to disk, once a second until cancelled."""
+        while True:
+            await asyncio.sleep(_TICK)
+            self.gate.check()
+            if self.gate.counters.as_json() != self._saved:
+                async with self._one_at_a_time:
+                    try:
+                        await self._save(self.gate.state)
+                    except OSError as error:
+                        _log.error("the counters were not saved: %s", error.strerror)
+
+    async def end(self) -> None:
+        """The process ends: finish what is in flight, keep what there is to keep."""
+        await self.gate.end()
+        async with self._one_at_a_time:
+            await self._save(self.gate.state)
+
+    @property
+    def _side(self) -> str:
+        return self.gate.state.side.value
+
+    def _needs_hold(self, code: str) -> GateState:
+        if self.gate.state.hold is None:
+            raise CommandError(code, f"nothing is held; traffic goes to the {self._side} side")
+        return self.gate.state
+
+    async def _commit(self, state: GateState) -> None:
+        """Make a state durable, then let the gate act on it."""
+        try:
+            await self._save(state)
+        except OSError as error:
+            raise CommandError(
+                "state-not-written", f"the gate's state cannot be saved: {error.strerror}"
+            ) from None
+        self._act(state)
+
+    async def _save(self, state: GateState) -> None:
+        counters = Counters(**self.gate.counters.as_json())
+        if state.epoch != self.gate.state.epoch:
+            counters.writes_since_switch = 0
+        await self._file.save(state, counters)
+        self._saved = counters.as_json()
+
+    def _act(self, state: GateState) -> None:
+        self.gate.become(state)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if state.hold is not None:
+            self._timer = self.gate.loop.call_later(state.hold.left(time.time()), self._ring)
+
+    def _ring(self) -> None:
+        task = self.gate.loop.create_task(self._lease_over())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _lease_over(self) -> None:
+        """The lease or the cap may have run out: decide, and let requests go."""
+        async with self._one_at_a_time:
+            hold = self.gate.state.hold
+            if hold is None:
+                return
+            if hold.left(time.time()) > 0.0:
+                self._act(self.gate.state)  # renewed in the meantime: wait for the new end
+                return
+            state, side = self.gate.state, hold.decides(self.gate.state.side)
+            if side is not state.side and side in state.targets:
+                state = state.switched(side)
+            state = state.released()
+            try:
+                await self._save(state)
+            except OSError as error:  # requests do not wait for a disk
+                _log.error("the end of the hold was not saved: %s", error.strerror)
+            _log.warning("the hold ended by itself; traffic goes to %s", state.side.value)
+            self._act(state)
+            self.gate.release(PACE)
+
+
+async def _wait(event: asyncio.Event, seconds: float) -> None:
+    try:
+        await asyncio.wait_for(event.wait(), seconds)
+    except TimeoutError:
+        return
