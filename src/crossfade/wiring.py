@@ -10,7 +10,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import crossfade
-from crossfade.configuration import CarriedConfiguration, facts, locate, mapped
+from crossfade.configuration import CarriedConfiguration, locate, mapped
 from crossfade.drivers import driver
 from crossfade.drivers.checks.command import CommandCheck
 from crossfade.drivers.checks.http import HttpCheck, HttpQuestion
@@ -236,10 +236,7 @@ class WiredSite:
             }
         version = next(iter(work.old.checks), None)
         seen["old.running"] = version.run().observed if version else ""
-        rendering = work.configuration.render(manifest.new.installation(old.application, Side.NEW))
-        digests = facts(
-            {path: work.old.host.read(Path(path)) for path in rendering.sources.values()}
-        )
+        digests = CarriedConfiguration(manifest.recipe, old, work.old.host).facts()
         seen |= {f"configuration {name}": digest for name, digest in digests.items()}
         return seen
 

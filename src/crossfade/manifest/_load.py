@@ -85,7 +85,11 @@ def _manifest(document: Document, path: Path) -> Manifest:
         traffic=TrafficSpec(
             data["traffic"].get("driver", "gateway"), _address(data["traffic"]["listen"])
         ),
-        limits=Limits(float(limits.get("max_pause", 60)), float(limits.get("watch", 10))),
+        limits=Limits(
+            float(limits.get("max_pause", 60)),
+            float(limits.get("watch", 10)),
+            float(limits.get("lease", 8)),
+        ),
         checks=tuple(
             check_spec(item, base, f"check {index + 1}")
             for index, item in enumerate(data.get("checks", ()))

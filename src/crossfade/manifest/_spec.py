@@ -61,10 +61,12 @@ class TrafficSpec:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What the operator allows: the longest pause and the watch after it, in seconds."""
+    """What the operator allows, in seconds: the longest pause, the watch after it, and the lease:
+    how long a pause outlives a Crossfade that died, before the old side is started again."""
 
     max_pause: float = 60.0
     watch: float = 10.0
+    lease: float = 8.0
 
 
 @dataclass(frozen=True, slots=True)
