@@ -37,6 +37,7 @@ _QUOTED = re.compile(r"""(['"]).{2,}\1""", re.DOTALL)
 _UNDEFINED = re.compile(r"(undefined alias|duplicate anchor).*", re.DOTALL)
 _PLAIN_TAGS = {f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float")}
 _STRING_TAGS = {f"tag:yaml.org,2002:{name}" for name in ("str", "timestamp", "value")}
+_DEEPEST = 100
 _MERGE = "tag:yaml.org,2002:merge"
 
 
@@ -99,6 +100,7 @@ def compose(text: str, *, fast: bool = False) -> yaml.Node | None:
     """
     loader = (FastLoader if fast else yaml.SafeLoader)(text)
     try:
+        _look_at_depth(text)
         node: yaml.Node | None = loader.get_single_node()
         return node
     except yaml.MarkedYAMLError as error:
@@ -109,8 +111,6 @@ def compose(text: str, *, fast: bool = False) -> yaml.Node | None:
         position = getattr(error, "position", 0)
         line = text.count("\n", 0, position) + 1
         raise YamlError(line, "a character that YAML does not allow") from None
-    except RecursionError:
-        raise YamlError(1, "nested too deeply") from None
     finally:
         loader.dispose()
 
@@ -139,6 +139,20 @@ def read(text: str) -> Document:
     if node is not None:
         document.data = _plain(node, (), document, set())
     return document
+
+
+def _look_at_depth(text: str) -> None:
+    """Composing is recursive, and in C it has no limit but the end of the stack."""
+    depth = 0
+    for event in yaml.parse(text, Loader=FastLoader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if depth > _DEEPEST:
+            raise YamlError(
+                event.start_mark.line + 1 if event.start_mark else 1, "nested too deeply"
+            )
 
 
 def _discreet(problem: str) -> str:

@@ -1,0 +1,203 @@
+"""The manifest: what is read, and every kind of complaint with its place."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.manifest.scratch import MANIFEST, changed, complaints, write
+
+from crossfade.errors import UsageError
+from crossfade.manifest import load
+from crossfade.model import Address, Side
+
+
+def test_reads_everything(tmp_path: Path) -> None:
+    """Every value arrives, paths absolute and versions as written."""
+    manifest = load(write(tmp_path, MANIFEST))
+    assert manifest.path == tmp_path / "crossfade.yaml"
+    assert manifest.application == "synapse"
+    assert manifest.state == tmp_path / "state"
+    assert (manifest.old.version, manifest.new.version) == ("1.10", "2.0")
+    assert manifest.old.root == tmp_path / "app-old"
+    assert manifest.old.config == tmp_path / "etc"
+    assert manifest.old.address == Address("127.0.0.1", 8001)
+    assert manifest.old.service.log == tmp_path / "state/log/old.log"
+    assert manifest.old.service.pid_file == tmp_path / "data/app.pid"
+    assert manifest.old.service.environment == {"LANG": "C", "SMTP_PASSWORD": "file:smtp"}
+    assert manifest.traffic.driver == "gateway"
+    assert manifest.traffic.listen == Address("127.0.0.1", 8000)
+    assert (manifest.limits.max_pause, manifest.limits.watch) == (12.5, 10.0)
+    page, script = manifest.checks
+    assert (page.path, page.json, page.equals, page.status) == ("/x", "a.b.0.c", 1, 200)
+    assert (script.command, script.status, script.base) == (
+        ("./check.sh", "{address}"),
+        0,
+        tmp_path,
+    )
+    assert manifest.recipe.application == "synapse"
+
+
+def test_rehearsal_has_places_of_its_own(tmp_path: Path) -> None:
+    """The rehearsal runs the new program on data and configuration next to the new side's."""
+    manifest = load(write(tmp_path, MANIFEST))
+    rehearsal = manifest.rehearsal
+    assert rehearsal.root == manifest.new.root
+    assert rehearsal.version == "2.0"
+    assert rehearsal.data == tmp_path / "data-new-rehearsal"
+    assert rehearsal.config == tmp_path / "etc-new-rehearsal"
+    assert rehearsal.service.log == tmp_path / "state/log/rehearsal.log"
+    installation = rehearsal.installation("synapse", Side.NEW)
+    assert installation.address.port == 8003
+    assert installation.variables()["data"] == str(tmp_path / "data-new-rehearsal")
+
+
+def test_configuration_is_data_when_not_given(tmp_path: Path) -> None:
+    """Without config, a side's configuration is in its data directory, in the rehearsal too."""
+    text = changed("  config: etc\n", "").replace("  config: etc-new\n", "")
+    manifest = load(write(tmp_path, text))
+    assert manifest.old.config == manifest.old.data
+    assert manifest.rehearsal.config == manifest.rehearsal.data == tmp_path / "data-new-rehearsal"
+
+
+def test_all_complaints_at_once(tmp_path: Path) -> None:
+    """Several mistakes give several lines, each with its place, in the order of the file."""
+    text = changed("  address: 127.0.0.1:8001", "  adress: 127.0.0.1:8001")
+    text = text.replace("max_pause: 12.5", "max_pause: '12.5'").replace("path: /x", "path: x")
+    error = complaints(tmp_path, text)
+    assert error.code == "manifest-invalid"
+    assert error.what == "crossfade.yaml does not hold: old.adress is not a known key"
+    assert error.next == "edit crossfade.yaml, then: crossfade plan"
+    assert error.where.splitlines() == [
+        "crossfade.yaml:9 old.adress (did you mean address?)",
+        "crossfade.yaml:24 limits.max_pause: must be a number",
+        "crossfade.yaml:26 checks.0.path: must be a path that starts with /",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("application: synapse", "application: 5", ":1 application: must be text; write it in quo"),
+        ("  root: app-old\n", "", ":3 old.root: is missing"),
+        ("traffic:\n  listen: 127.0.0.1:8000\n", "", ":1 traffic: is missing"),
+        ("  root: app-old", "  root: ~/app", ":6 old.root: must be a path; write ~ out"),
+        ("  root: app-old", "  root: [a]", ":6 old.root: must be text"),
+        ("  root: app-old", "  root: app-old\n  root: b", ":7 old.root: is there twice (first in"),
+        ("  host: local", "  host: far", ":5 old.host: must be one of local"),
+        ("  version: 1.10", "  version: -1", ":4 old.version: must be a version"),
+        ("  version: 1.10", "  version: 1 --index", ":4 old.version: must be a version"),
+        ("  version: 1.10", "  version: [1]", ":4 old.version: must be text or a number"),
+        ("127.0.0.1:8001", "127.0.0.1", ":9 old.address: must be host:port with a port"),
+        ("127.0.0.1:8001", "127.0.0.1:70000", ":9 old.address: must be host:port with a port"),
+        ("127.0.0.1:8001", "8001", ":9 old.address: must be text; write it in quotes"),
+        ("127.0.0.1:8002", "localhost:8001", ":18 new.address: is the same address as old.addre"),
+        ("127.0.0.1:8000", "0.0.0.0:8003", ":22 traffic.listen: is the same address as new.rehe"),
+        ("max_pause: 12.5", "max_pause: 0", ":24 limits.max_pause: must be over 0"),
+        ("max_pause: 12.5", "max_pause: .inf", ":24 limits.max_pause: is not a finite number"),
+        ("max_pause: 12.5", "watch: -1", ":24 limits.watch: must be at least 0"),
+        ("max_pause: 12.5", "max_pause: yes", ":24 limits.max_pause: must be a number"),
+        ("state: state", "state: data/state", ":2 state: is inside old.data"),
+        ("state: state", "state: app-new", ":2 state: is the same directory as new.root"),
+        ("  data: data-new", "  data: data", ":16 new.data: is the same directory as old.data"),
+        ("  data: data-new", "  data: data/new", ":16 new.data: is inside old.data"),
+        ("  data: data-new", "  data: .", ":16 new.data: is around old.root"),
+        ("  data: data-new", "  data: app-new/data", ":16 new.data: is inside new.root"),
+        ("  config: etc-new", "  config: etc/new", ":17 new.config: is inside old.config"),
+        ("8003", "8003\n    data: data-new", ":21 new.rehearsal.data: is the same directory as"),
+        ("8003", "8003\n    data: app-new/r", ":21 new.rehearsal.data: is inside new.root"),
+        ("LANG: C", "LANG: 1", ":11 old.service.environment.LANG: must be text; write it in quot"),
+        ("file:smtp", "hunter2", "SMTP_PASSWORD: secrets by reference (file:, env:), never by v"),
+        ("LANG: C", "DB: 'pg://a:hunter2@h/d'", ".DB: secrets by reference (file:, env:), never"),
+        ("env:TOKEN", "Bearer hunter2", "Authorization: secrets by reference (file:, env:), nev"),
+        ("{address}", "{adress}", ":27 checks.1.command.1: has the unknown placeholder {adress} ("),
+        ("command: [./check.sh", "path: /y, command: [x", ":27 checks.1: must have one of path a"),
+        ("name: a script", "name: a page", ":27 checks.1.name: is the name of checks.0 too"),
+        ("name: a script, ", "", ":27 checks.1.name: is missing"),
+        ("state: state", "state: !mine x", ":2 state: a tag that has no meaning here"),
+        ("state: state", "<<: {state: x}", ":2: has a key that is no word"),
+    ],
+)
+def test_complaint(tmp_path: Path, old: str, new: str, expected: str) -> None:
+    """One mistake: its file, line and key path are named, and a secret's value never is."""
+    error = complaints(tmp_path, changed(old, new))
+    assert error.code == "manifest-invalid"
+    assert f"crossfade.yaml{expected}" in error.where or expected in error.where
+    assert "hunter2" not in f"{error.what} {error.where}"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", "crossfade.yaml:1: the file is empty"),
+        ("# only a comment\n", "crossfade.yaml:1: the file is empty"),
+        ("- a\n- b\n", "crossfade.yaml:1: must be a mapping (key: value)"),
+        ("application: x\n\told: y\n", "crossfade.yaml:2: found a tab character"),
+        ("application: 'x\n", "crossfade.yaml:2: found unexpected end of stream"),
+        ("a: &x 1\nb: *x\n", "crossfade.yaml:1: aliases (*name) are not supported here"),
+        ("a: *hunter2\n", "crossfade.yaml:1: found undefined alias"),
+        ("a: 1\n---\nb: 2\n", "crossfade.yaml:2: but found another document"),
+        ("a: \x01\n", "crossfade.yaml:1: a character that YAML does not allow"),
+        ("[" * 3000 + "]" * 3000, "crossfade.yaml:1: nested too deeply"),
+    ],
+)
+def test_broken_text(tmp_path: Path, text: str, expected: str) -> None:
+    """Text that is no YAML, or not ours, is refused with its line and without quoting it."""
+    error = complaints(tmp_path, text)
+    assert error.code == "manifest-invalid"
+    assert error.where.startswith(expected)
+    assert "hunter2" not in f"{error.what} {error.where}"
+
+
+def test_missing_manifest(tmp_path: Path) -> None:
+    """Without a manifest, the next command is init."""
+    with pytest.raises(UsageError) as caught:
+        load(tmp_path / "crossfade.yaml")
+    assert (caught.value.code, caught.value.next) == ("manifest-missing", "crossfade init")
+
+
+def test_unreadable_manifest(tmp_path: Path) -> None:
+    """A directory, or bytes that are no UTF-8, in the manifest's place are explained."""
+    (tmp_path / "crossfade.yaml").mkdir()
+    with pytest.raises(UsageError) as caught:
+        load(tmp_path / "crossfade.yaml")
+    assert caught.value.code == "manifest-unreadable"
+    (tmp_path / "latin").write_bytes(b"application: caf\xe9\n")
+    with pytest.raises(UsageError) as caught:
+        load(tmp_path / "latin")
+    assert "UTF-8" in caught.value.what
+
+
+def test_overlap_through_a_link(tmp_path: Path) -> None:
+    """Two names of one directory are one directory."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data-new").symlink_to("data")
+    error = complaints(tmp_path, MANIFEST)
+    assert "new.data: is the same directory as old.data" in error.where
+
+
+def test_old_side_may_be_nested_in_itself(tmp_path: Path) -> None:
+    """The old side stays as it is, so its program may stand among its data."""
+    text = changed("  root: app-old", "  root: data/venv").replace(
+        "config: etc\n", "config: data\n"
+    )
+    assert load(write(tmp_path, text)).old.root == tmp_path / "data/venv"
+
+
+def test_unknown_application(tmp_path: Path) -> None:
+    """A misspelt recipe is named with the nearest right one."""
+    error = complaints(tmp_path, changed("application: synapse", "application: synaps"))
+    assert error.code == "recipe-missing"
+    assert "did you mean synapse?" in error.what
+
+
+def test_loading_does_not_import_jsonschema(tmp_path: Path) -> None:
+    """The slow validator stays out of every command."""
+    path = write(tmp_path, MANIFEST)
+    program = (
+        "import sys, pathlib; from crossfade.manifest import load; "
+        "load(pathlib.Path(sys.argv[1])); sys.exit('jsonschema' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", program, str(path)], check=False).returncode == 0

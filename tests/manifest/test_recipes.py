@@ -1,0 +1,114 @@
+"""Recipes: the one of Synapse, and complaints about others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from crossfade.errors import UsageError
+from crossfade.recipes import fill, is_secret_name, load, names
+
+RECIPE = """\
+application: demo
+install: {driver: python, packages: ["demo=={version}"]}
+service:
+  driver: process
+  command: ["{root}/demo", "--port", "{port}"]
+health: {path: /health}
+effects:
+  - {name: mail, what: sends mail, when: {file: demo.yaml, key: mail}}
+configuration:
+  - path: demo.yaml
+    format: yaml
+    rewrite: [{key: port, to: port}]
+    identity: [secret]
+databases:
+  - {name: main, driver: sqlite, path: demo.db}
+"""
+
+
+def test_synapse() -> None:
+    """The recipe of Synapse is there and says the things that the steps need."""
+    recipe = load("synapse", Path())
+    assert names() == ("synapse",)
+    assert recipe.title == "Matrix Synapse"
+    assert recipe.service.command[0] == "{root}/bin/python"
+    assert (recipe.service.start_timeout, recipe.service.stop_timeout) == (120.0, 30.0)
+    assert recipe.health.contains == "OK"
+    assert recipe.version is not None
+    assert recipe.version.equals == "{version}"
+    assert recipe.installed_version is not None
+    assert recipe.installed_version.equals == "{version}"
+    assert [database.name for database in recipe.databases] == ["main"]
+    assert [tree.name for tree in recipe.files] == ["media"]
+    assert {"federation", "push", "e-mail", "statistics"} <= {
+        effect.name for effect in recipe.effects
+    }
+
+
+def test_own_recipe(tmp_path: Path) -> None:
+    """A path relative to the manifest's directory is read, with defaults filled in."""
+    (tmp_path / "demo.yaml").write_text(RECIPE)
+    recipe = load("./demo.yaml", tmp_path)
+    assert (recipe.title, recipe.source) == ("demo", tmp_path / "demo.yaml")
+    assert recipe.configuration[0].identity == ("secret",)
+    assert recipe.configuration[0].rewrite[0].outside == "keep"
+    assert recipe.effects[0].when[0].compares is False
+    assert (recipe.health.name, recipe.health.status) == ("health", 200)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("{version}", "{verson}", "demo.yaml:2 install.packages.0: has the unknown placeholder {v"),
+        ("driver: process", "drivers: process", "demo.yaml:4 service.drivers (did you mean driver"),
+        ("key: mail}", "keys: mail}", "demo.yaml:8 effects.0.when.keys (did you mean key?)"),
+        (
+            "to: port",
+            "to: prt",
+            "rewrite.0.to: must be one of path, port, host, address, version (",
+        ),
+        ("to: port", "to: database-url", "rewrite.0.to: must be one of path, port, host"),
+        ("path: demo.db", "path: /demo.db", "databases.0.path: must be relative and stay inside"),
+        ("path: demo.db", "path: ../demo.db", "databases.0.path: must be relative and stay inside"),
+        ("format: yaml", "format: opaque", "configuration.0.rewrite: cannot be done in an opaque"),
+        (
+            "  - path: demo.yaml\n    format",
+            "  - format",
+            "demo.yaml:10 configuration.0: must have",
+        ),
+        ("key: port", "key: a..b", "rewrite.0.key: must be keys with dots between them"),
+        ("path: /health", "path: /health, status: ok", "demo.yaml:6 health.status: must be a whol"),
+    ],
+)
+def test_complaint(tmp_path: Path, old: str, new: str, expected: str) -> None:
+    """A mistake in a recipe is named with its line, key path and the nearest right word."""
+    assert old in RECIPE
+    (tmp_path / "demo.yaml").write_text(RECIPE.replace(old, new, 1))
+    with pytest.raises(UsageError) as caught:
+        load("demo.yaml", tmp_path)
+    assert caught.value.code == "recipe-invalid"
+    assert expected in caught.value.where
+
+
+@pytest.mark.parametrize("name", ["missing.yaml", "latin.yaml", "nothing"])
+def test_no_recipe(tmp_path: Path, name: str) -> None:
+    """A recipe that is not there, or is no text, is explained."""
+    (tmp_path / "latin.yaml").write_bytes(b"\xff")
+    with pytest.raises(UsageError) as caught:
+        load(name, tmp_path)
+    assert caught.value.code == "recipe-missing"
+    assert name in caught.value.what
+
+
+def test_fill() -> None:
+    """Known names are replaced once; other braces stay as they are."""
+    text = '{root}/x {port}{other} {"a": {}} {{port}}'
+    assert fill(text, {"root": "{port}", "port": "80"}) == '{port}/x 80{other} {"a": {}} {80}'
+
+
+def test_secret_names() -> None:
+    """Names that may hold a secret are told from those that do not."""
+    assert all(map(is_secret_name, ("form_secret", "SMTP_PASSWORD", "api-Key", "SENTRY_DSN")))
+    assert not any(map(is_secret_name, ("LANG", "port", "server_name")))
