@@ -46,6 +46,7 @@ __all__ = [
     "Service",
     "ServiceState",
     "Step",
+    "Teller",
     "Traffic",
     "TrafficState",
     "TrafficTraits",
@@ -479,6 +480,16 @@ class Work(Protocol):
         """Progress for people."""
 
     def progress(self, what: str) -> AbstractContextManager[Progress]:
+        """A bar for long work."""
+
+
+class Teller(Protocol):
+    """Where progress goes."""
+
+    def say(self, text: str) -> None:
+        """One line for people."""
+
+    def bar(self, what: str) -> AbstractContextManager[Progress]:
         """A bar for long work."""
 
 

@@ -33,7 +33,9 @@ STORY = {
 class Site(Protocol):
     """One site's upgrade, joined by ``wiring``: its journal, its lease, and work to do."""
 
-    journal: Journal
+    @property
+    def journal(self) -> Journal:
+        """The record of this upgrade."""
 
     def lease(self, what: str) -> AbstractContextManager[None]:
         """The right to run.  Raises LeaseHeld."""

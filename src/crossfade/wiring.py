@@ -19,10 +19,10 @@ from crossfade.drivers.services.process import ProcessSpec
 from crossfade.engine import history
 from crossfade.engine.journal import SqliteJournal
 from crossfade.engine.lease import lease
-from crossfade.engine.work import AttemptWork, Teller
+from crossfade.engine.work import AttemptWork, Silent
 from crossfade.manifest import Manifest, SideSpec, is_reference, load, resolve
 from crossfade.model import Installation, Run, Side
-from crossfade.ports import Check, Database, Files, Host, Install, Limits, Service, Traffic
+from crossfade.ports import Check, Database, Files, Host, Install, Limits, Service, Teller, Traffic
 from crossfade.recipes import CheckSpec, fill
 
 __all__ = ["Joined", "WiredSite", "open_site"]
@@ -59,7 +59,7 @@ class WiredSite:
 
     manifest: Manifest
     journal: SqliteJournal
-    teller: Teller = field(default_factory=Teller)
+    teller: Teller = field(default_factory=Silent)
     max_pause: float | None = None
 
     @property
@@ -253,4 +253,4 @@ def open_site(
     name = f"{loaded.recipe.application}-{loaded.old.version}-to-{loaded.new.version}"
     upgrade = "".join(c if c.isalnum() or c in "-._" else "_" for c in name)
     journal = SqliteJournal(loaded.state / "journal.db", upgrade)
-    return WiredSite(loaded, journal, teller or Teller(), max_pause)
+    return WiredSite(loaded, journal, teller or Silent(), max_pause)

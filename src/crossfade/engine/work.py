@@ -19,16 +19,17 @@ from crossfade.ports import (
     Limits,
     Parts,
     Progress,
+    Teller,
     Traffic,
 )
 
-__all__ = ["AttemptWork", "Teller"]
+__all__ = ["AttemptWork", "Silent"]
 
 T = TypeVar("T")
 
 
-class Teller:
-    """Where progress goes; this one keeps silent."""
+class Silent:
+    """A teller that keeps silent."""
 
     def say(self, text: str) -> None:
         """One line for people."""
@@ -56,7 +57,7 @@ class AttemptWork:
     directory: Path
     journal: Journal
     open_copy: Callable[[str, Path], Database]
-    teller: Teller = field(default_factory=Teller)
+    teller: Teller = field(default_factory=Silent)
     held: ExitStack = field(default_factory=ExitStack)
     pause_began: float | None = None
     step: str = ""

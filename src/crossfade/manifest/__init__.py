@@ -2,6 +2,7 @@
 
 from crossfade.manifest._load import SCHEMA, load
 from crossfade.manifest._secrets import is_reference, resolve
+from crossfade.manifest._skeleton import skeleton
 from crossfade.manifest._spec import Limits, Manifest, ServiceOverrides, SideSpec, TrafficSpec
 
 __all__ = [
@@ -14,4 +15,5 @@ __all__ = [
     "is_reference",
     "load",
     "resolve",
+    "skeleton",
 ]

@@ -118,6 +118,10 @@ class SqliteDatabase:
             finally:
                 os.close(source)
 
+    def matches(self, copy: Path) -> bool:
+        """Whether this database is, byte for byte, a copy that ``copy_to`` made."""
+        return self.path.exists() and same_bytes(self, SqliteDatabase(self.name, copy)).holds
+
     def digest(self) -> Digest:
         """Rows and checksum of every table, and of the schema, at one moment."""
         return self._read(

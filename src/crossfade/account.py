@@ -1,0 +1,274 @@
+"""The account of an upgrade: who serves, what going back costs, and the data of the report.
+
+Built from the journal, the gate's own word, and its record of requests.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import crossfade
+from crossfade.engine import history
+from crossfade.engine.journal import SqliteJournal
+from crossfade.engine.lease import holder
+from crossfade.engine.work import AttemptWork
+from crossfade.manifest import Manifest
+from crossfade.model import Run, Side
+from crossfade.ports import Limits, Traffic, TrafficState
+from crossfade.report import ReportData, as_html, as_json, read_record
+
+__all__ = ["Accountable", "account", "status", "write_report"]
+
+OUTCOMES = {
+    Run.REHEARSAL: {"done": "rehearsed", "failed": "rehearsal-failed"},
+    Run.CUTOVER: {"done": "done", "went-back": "went-back"},
+    Run.ROLLBACK: {"done": "rolled-back", "went-back": "went-back"},
+    Run.RETIRE: {"done": "retired"},
+}
+NEXT = {
+    "planned": "crossfade rehearse",
+    "rehearsed": "crossfade cutover",
+    "rehearsal-failed": "crossfade rehearse",
+    "went-back": "crossfade rehearse",
+    "rolled-back": "crossfade rehearse",
+    "done": "crossfade retire",
+    "interrupted": "crossfade cutover",
+    "recovery-failed": "crossfade cutover",
+    "retired": "",
+}
+
+
+class Accountable(Protocol):
+    """What an account is made from; ``wiring.WiredSite`` is one."""
+
+    @property
+    def manifest(self) -> Manifest:
+        """The site's manifest, with its recipe."""
+
+    @property
+    def journal(self) -> SqliteJournal:
+        """The record of this upgrade."""
+
+    @property
+    def traffic(self) -> Traffic:
+        """The gate."""
+
+    def limits(self) -> Limits:
+        """What the operator accepts."""
+
+    def again(self, label: str) -> AttemptWork:
+        """Work for an attempt that was begun before."""
+
+
+def status(site: Accountable) -> dict[str, Any]:
+    """How things stand, as plain data: live, sentence, going_back, running, runs, next."""
+    state = site.traffic.look()
+    records = list(history.runs(site.journal))
+    outcome = _outcome(records)
+    price, sentence = _price(state, records)
+    held = holder(site.journal.connect())
+    return {
+        "live": str(state.side) if state else "old",
+        "sentence": _serves(site, state),
+        "going_back": f"{price}: {sentence}",
+        "running": held[0] if held else "",
+        "runs": [{"label": r.label, "outcome": r.outcome} for r in records],
+        "outcome": outcome,
+        "gate": None
+        if state is None
+        else {
+            "held": state.held,
+            "in_flight": state.in_flight,
+            "waiting": state.waiting,
+            "writes_since_switch": state.writes_since_switch,
+            "failed": state.failed,
+        },
+        "next": NEXT[outcome] or "nothing is left to do",
+    }
+
+
+def _serves(site: Accountable, state: TrafficState | None) -> str:
+    manifest = site.manifest
+    if state is None:
+        return f"No gate runs at {manifest.traffic.listen}; the old side ({manifest.old.version})"
+    version = manifest.old.version if state.side is Side.OLD else manifest.new.version
+    held = "; requests are held right now" if state.held else ""
+    return f"The {state.side} side ({version}) serves at {manifest.traffic.listen}{held}."
+
+
+def _price(state: TrafficState | None, records: list[history.Record]) -> tuple[str, str]:
+    """What going back costs now (promise P8)."""
+    if state is None or state.side is Side.OLD:
+        return "free", "the old side serves; there is nothing to go back from"
+    if any(r.run is Run.RETIRE and r.outcome == "done" for r in records):
+        return "impossible", "the old side is retired; its archive is all that is left"
+    writes = state.writes_since_switch
+    if writes == 0:
+        return "a restart", "no write was acknowledged by the new side since the switch"
+    return f"{writes} writes", (
+        f"{writes} writes acknowledged by the new side since the switch would stay behind "
+        "(they are exported first); and a restart of the old side"
+    )
+
+
+def _outcome(records: list[history.Record]) -> str:
+    if not records:
+        return "planned"
+    record = records[-1]
+    error = record.ended["payload"].get("error") if record.ended else None
+    if error and error.get("exit_code") == 6:
+        return "recovery-failed"
+    return OUTCOMES[record.run].get(record.outcome, "interrupted")
+
+
+def account(site: Accountable) -> ReportData:
+    """Everything that the report shows."""
+    manifest, state = site.manifest, site.traffic.look()
+    records = list(history.runs(site.journal))
+    price, sentence = _price(state, records)
+    cutover = next((r for r in reversed(records) if r.run is Run.CUTOVER and r.done("stop")), None)
+    latest = records[-1].began["payload"]["plan"] if records else {}
+    return cast(
+        ReportData,
+        {
+            "crossfade": crossfade.__version__,
+            "upgrade": site.journal.upgrade,
+            "application": manifest.recipe.application,
+            "title": manifest.recipe.title,
+            "old_version": manifest.old.version,
+            "new_version": manifest.new.version,
+            "made_at": time.time(),
+            "outcome": _outcome(records),
+            "live": str(state.side) if state else "old",
+            "listen": str(manifest.traffic.listen),
+            "going_back": {"price": price, "sentence": sentence},
+            "pause": _pause(site, cutover) if cutover else None,
+            "runs": [_run(record) for record in records],
+            "requests": _requests(site, cutover, state) if cutover else None,
+            "plan": {
+                "fingerprint": latest.get("fingerprint", ""),
+                "steps": [_planned(step) for step in latest.get("steps", [])],
+                "warnings": latest.get("warnings", []),
+                "world": latest.get("world", {}),
+            },
+            "configuration": _configuration(records),
+            "files": {"state": str(manifest.state)},
+        },
+    )
+
+
+def _planned(step: Mapping[str, Any]) -> dict[str, Any]:
+    names = ("name", "actions", "reversal", "touches", "pause", "seconds")
+    return {name: step[name] for name in names}
+
+
+def _pause(site: Accountable, cutover: history.Record) -> dict[str, Any] | None:
+    began = _detail(cutover, "stop", "pause_began")
+    ended = _detail(cutover, "switch", "pause_ended")
+    if ended is None:
+        undone = [e for e in cutover.entries if e["kind"] == "step-undone" and e["name"] == "stop"]
+        ended = undone[-1]["at"] if undone else None
+    if began is None or ended is None:
+        return None
+    return {
+        "began": began,
+        "ended": ended,
+        "seconds": round(ended - began, 4),
+        "predicted": cutover.began["payload"]["plan"]["predicted_pause_seconds"],
+        "limit": site.limits().max_pause,
+    }
+
+
+def _detail(record: history.Record, step: str, name: str) -> float | None:
+    evidence = record.done(step)
+    value = evidence["details"].get(name) if evidence else None
+    return float(value) if value is not None else None
+
+
+def _run(record: history.Record) -> dict[str, Any]:
+    return {
+        "run": str(record.run),
+        "attempt": int(record.label.rpartition("-")[2]),
+        "began": record.began["at"],
+        "ended": record.ended["at"] if record.ended else None,
+        "outcome": record.outcome,
+        "error": _error(record),
+        "unmuted": bool(record.began["payload"].get("unmuted")),
+        "steps": list(_steps(record).values()),
+    }
+
+
+def _error(record: history.Record) -> dict[str, str] | None:
+    error = record.ended["payload"].get("error") if record.ended else None
+    return {n: error[n] for n in ("code", "what", "where", "now", "next")} if error else None
+
+
+def _steps(record: history.Record) -> dict[str, dict[str, Any]]:
+    steps: dict[str, dict[str, Any]] = {}
+    pauses = {s["name"] for s in record.began["payload"]["plan"]["steps"] if s["pause"]}
+    for entry in record.entries:
+        name, kind, payload = entry["name"], entry["kind"], entry["payload"]
+        if kind == "step-began" or (kind.startswith("step-") and name not in steps):
+            steps[name] = {
+                "name": name,
+                "began": entry["at"],
+                "ended": None,
+                "outcome": "running",
+                "in_pause": name in pauses,
+                "parts": [],
+                "findings": [],
+                "details": {},
+            }
+        if kind in ("step-done", "step-failed"):
+            details = {k: v for k, v in payload["details"].items() if k != "difference"}
+            steps[name] |= {
+                "ended": entry["at"],
+                "outcome": kind.removeprefix("step-"),
+                "parts": payload["parts"],
+                "findings": payload["findings"],
+                "details": details,
+            }
+        elif kind == "step-undone" and steps[name]["outcome"] != "failed":
+            steps[name] |= {"outcome": "undone", "ended": steps[name]["ended"] or entry["at"]}
+    return steps
+
+
+def _requests(
+    site: Accountable, cutover: history.Record, state: TrafficState | None
+) -> dict[str, Any] | None:
+    record = site.again(cutover.label).directory / "requests.csv"
+    if not record.exists():
+        return None
+    samples = read_record(record)
+    return {
+        "total": len(samples),
+        "failed": sum(sample.failed for sample in samples),
+        "served_by_old_after_drain": state.served_after_drain if state else 0,
+        "longest_ms": max((sample.total_ms for sample in samples), default=0.0),
+        "held": sum(sample.held_ms > 0 for sample in samples),
+        "samples": samples,
+    }
+
+
+def _configuration(records: list[history.Record]) -> dict[str, str] | None:
+    for record in reversed(records):
+        evidence = record.done("configure")
+        if evidence and evidence["details"].get("difference"):
+            return {"difference": evidence["details"]["difference"]}
+    return None
+
+
+def write_report(site: Accountable) -> tuple[ReportData, Path]:
+    """Write report.json and report.html below the state directory; returns the HTML's path."""
+    data = account(site)
+    directory = site.manifest.state / "report"
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for name, text in (("report.json", as_json(data)), ("report.html", as_html(data))):
+        partial = directory / f"{name}.partial"
+        partial.write_text(text, encoding="utf-8")
+        partial.chmod(0o600)
+        partial.replace(directory / name)
+    return data, directory / "report.html"

@@ -1,0 +1,1 @@
+"""A small real application, and a site of it to upgrade."""

@@ -1,0 +1,270 @@
+"""A site of the Notes application: two versions, a gate, a manifest, and the command line."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import http.client
+import json
+import os
+import random
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from crossfade.drivers.installs.python import uv_program
+from crossfade.model import Address, Side
+from crossfade.wiring import WiredSite, open_site
+
+__all__ = ["Result", "Site", "free_ports", "tree_bytes"]
+
+HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a command of ours ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """What it printed, as JSON."""
+        return json.loads(self.out)
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports below 32768 that nobody listens at."""
+    found: list[int] = []
+    while len(found) < count:
+        port = random.randrange(20000, 32000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            if port not in found:
+                found.append(port)
+    return found
+
+
+def make_wheel(directory: Path, version: str) -> Path:
+    """A wheel of the Notes application."""
+    directory.mkdir(parents=True, exist_ok=True)
+    wheel = directory / f"notes_app-{version}-py3-none-any.whl"
+    info = f"notes_app-{version}.dist-info"
+    source = (HERE / "notes.py").read_text(encoding="utf-8").replace("@VERSION@", version)
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("notes.py", source)
+        archive.writestr(
+            f"{info}/METADATA", f"Metadata-Version: 2.1\nName: notes-app\nVersion: {version}\n"
+        )
+        archive.writestr(
+            f"{info}/WHEEL",
+            "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        )
+        archive.writestr(f"{info}/RECORD", "")
+    return wheel
+
+
+@cache
+def _old_environment(base: str) -> Path:
+    """Version 1.0, installed once for each test process and then copied."""
+    root = Path(base) / "prototype"
+    uv = uv_program()
+    subprocess.run((uv, "venv", "-q", "--python", sys.executable, root), check=True)
+    wheel = make_wheel(Path(base) / "prototype-wheel", "1.0")
+    python = root / "bin" / "python"
+    subprocess.run((uv, "pip", "install", "-q", "--python", python, wheel), check=True)
+    return root
+
+
+class Site:
+    """Everything below one directory; ``close`` ends every process of it."""
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        journal: str = "wal",
+        notes: int = 50,
+        uploads: int = 5,
+        broken: str = "",
+        limits: Mapping[str, float] | None = None,
+        recipe: str = "",
+    ) -> None:
+        self.directory = directory
+        directory.mkdir(parents=True, exist_ok=True)
+        ports = free_ports(4)
+        self.old, self.new, self.rehearsal, self.gate = (Address("127.0.0.1", p) for p in ports)
+        self.data = directory / "old"
+        self._make_old(journal, notes, uploads)
+        make_wheel(directory / "app2-wheel", "2.0")
+        self.recipe = directory / "notes.yaml"
+        self.recipe.write_text(
+            recipe or (HERE / "notes.yaml").read_text(encoding="utf-8"), encoding="utf-8"
+        )
+        self.manifest = directory / "crossfade.yaml"
+        self.write_manifest(broken=broken, limits=limits)
+
+    def _make_old(self, journal: str, notes: int, uploads: int) -> None:
+        self.data.mkdir()
+        (self.data / "notes.yaml").write_text(
+            "# the old side's own settings\n"
+            f"listen: {self.old}\n"
+            f"database: {self.data}/notes.db   # kept on the fast disk\n"
+            f"uploads: {self.data}/uploads\n"
+            f"journal: {journal}\n"
+            "secret_key: planted-secret-4711\n",
+            encoding="utf-8",
+        )
+        (self.data / "uploads").mkdir()
+        for number in range(uploads):
+            (self.data / "uploads" / f"file-{number}").write_bytes(os.urandom(2000 + number))
+        root = self.directory / "app1"
+        base = self.directory.parent / f"notes-base-{os.getpid()}"
+        shutil.copytree(_old_environment(str(base)), root, symlinks=True)
+        self._fill(notes)
+
+    def _fill(self, notes: int) -> None:
+        import sqlite3
+
+        with contextlib.closing(sqlite3.connect(self.data / "notes.db")) as db:
+            db.execute("create table note (id text primary key, text text not null)")
+            db.executemany(
+                "insert into note values (?, ?)", ((f"n{i}", f"text {i}") for i in range(notes))
+            )
+            db.commit()
+
+    def write_manifest(
+        self,
+        *,
+        broken: str = "",
+        limits: Mapping[str, float] | None = None,
+        extra: str = "",
+    ) -> None:
+        """Write crossfade.yaml; ``broken`` is how the new version fails."""
+        d = self.directory
+        given = {"max_pause": 30, "watch": 0.5, "lease": 2, **(limits or {})}
+        service = f"  service:\n    environment: {{NOTES_BREAK: '{broken}'}}\n" if broken else ""
+        self.manifest.write_text(
+            f"application: {self.recipe}\n"
+            f"state: {d}/state\n"
+            f"old:\n  version: '1.0'\n  root: {d}/app1\n  data: {self.data}\n"
+            f"  address: {self.old}\n"
+            f"new:\n  version: '2.0'\n  root: {d}/app2\n  data: {d}/new\n"
+            f"  address: {self.new}\n{service}"
+            f"  rehearsal: {{address: '{self.rehearsal}', data: {d}/try}}\n"
+            f"traffic: {{listen: '{self.gate}'}}\n"
+            f"limits: {json.dumps(given)}\n{extra}",
+            encoding="utf-8",
+        )
+
+    def wired(self) -> WiredSite:
+        """The site as the command line opens it."""
+        return open_site(self.manifest)
+
+    def start(self) -> None:
+        """Start the old side and the gate."""
+        old = self.wired().side(self.wired().manifest.old, Side.OLD)
+        old.service.start()
+        eventually(lambda: old.health.run().holds)
+        self.run("gate", "start", "--yes")
+
+    def run(
+        self,
+        *words: str,
+        env: Mapping[str, str] | None = None,
+        ok: bool = True,
+        timeout: float = 120,
+    ) -> Result:
+        """Run ``crossfade WORDS`` to its end."""
+        process = self.popen(*words, env=env)
+        try:
+            out, err = process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            out, err = process.communicate()
+            raise AssertionError(f"{words} did not end:\n{err}") from None
+        result = Result(process.returncode, out, err)
+        if ok:
+            assert result.code == 0, f"{words} ended with {result.code}:\n{out}\n{err}"
+        return result
+
+    def popen(self, *words: str, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
+        """Start ``crossfade WORDS``."""
+        verb, *rest = words
+        return subprocess.Popen(
+            (sys.executable, "-m", "crossfade", verb, *rest, "-f", str(self.manifest)),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **(env or {})},
+            start_new_session=True,
+        )
+
+    def ask(self, path: str, address: Address | None = None) -> tuple[int, Any]:
+        """GET a path from the gate (or another address)."""
+        to = address or self.gate
+        connection = http.client.HTTPConnection(to.host, to.port, timeout=30)
+        try:
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            return answer.status, json.loads(answer.read())
+        finally:
+            connection.close()
+
+    def version(self, address: Address | None = None) -> str:
+        """The version that answers."""
+        status, body = self.ask("/version", address)
+        assert status == 200
+        return str(body["version"])
+
+    def close(self) -> None:
+        """End everything that was started."""
+        site = self.wired()
+        manifest = site.manifest
+        for spec, side, rehearsal in (
+            (manifest.old, Side.OLD, False),
+            (manifest.new, Side.NEW, False),
+            (manifest.rehearsal, Side.NEW, True),
+        ):
+            site.side(spec, side, rehearsal=rehearsal).service.stop(3)
+        site.traffic.stop()
+        site.journal.close()
+
+
+def tree_bytes(root: Path) -> dict[str, str]:
+    """Every file below ``root`` with a digest of its bytes."""
+    return {
+        str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(root.rglob("*"))
+        if path.is_file() and not path.is_symlink()
+    }
+
+
+def eventually(condition: Any, timeout: float = 20.0) -> None:
+    """Wait until a condition holds; fail when it does not in time."""
+    until = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < until, "it did not come true in time"
+        time.sleep(0.02)
+
+
+@contextlib.contextmanager
+def site_at(directory: Path, **given: Any) -> Iterator[Site]:
+    """A started site that is closed in the end."""
+    site = Site(directory, **given)
+    try:
+        site.start()
+        yield site
+    finally:
+        site.close()
