@@ -117,11 +117,11 @@ class YamlFile:
             for key_node, item in node.value:
                 if key_node.tag != _MERGE and part in ("*", key_node.value):
                     direct.add(key_node.value)
-                    yield self._found(outer, _key_value(key_node), item, False)
+                    yield self._found(outer, _value_of(key_node), item, False)
             for key_node, item in _merged(node):
                 if part in ("*", key_node.value) and key_node.value not in direct:
                     direct.add(key_node.value)
-                    yield self._found(outer, _key_value(key_node), item, True)
+                    yield self._found(outer, _value_of(key_node), item, True)
 
     def _found(self, outer: Found, key: object, node: yaml.Node, merged: bool) -> Found:
         shared = outer.shared or merged or id(node) in self._aliased
@@ -161,6 +161,8 @@ class _Inspection:
         if id(node) in self._sizes:
             self._share(node)
             return self._sizes[id(node)]
+        if isinstance(node, yaml.ScalarNode) and node.tag != _MERGE:
+            self._value(node, "a value is not of its type, or has a tag that is not plain data")
         self._open.add(id(node))
         size = 1
         for child in self._children(node):
@@ -185,15 +187,18 @@ class _Inspection:
         line = key_node.start_mark.line + 1
         if not isinstance(key_node, yaml.ScalarNode):
             raise refused(self.path, line, "a key is no plain value")
-        try:
-            key = _MERGE if key_node.tag == _MERGE else _key_value(key_node)
-        except (yaml.YAMLError, ValueError, KeyError, IndexError):
-            raise refused(self.path, line, "a key is no plain value") from None
+        key = _MERGE if key_node.tag == _MERGE else self._value(key_node, "a key is no plain value")
         if key != key:
             raise refused(self.path, line, "a key is no plain value")  # .nan is never found again
         if key in seen:
             raise refused(self.path, line, f"the key {key_node.value} is there twice")
         seen.add(key)
+
+    def _value(self, node: yaml.Node, reason: str) -> object:
+        try:
+            return _value_of(node)
+        except (yaml.YAMLError, ValueError, KeyError, IndexError):
+            raise refused(self.path, node.start_mark.line + 1, reason) from None
 
     def _share(self, node: yaml.Node) -> None:
         if id(node) in self.aliased:
@@ -203,9 +208,9 @@ class _Inspection:
             self._share(child)
 
 
-def _key_value(key_node: yaml.Node) -> object:
-    """The key as a program gets it (a number, a date, text)."""
-    value: object = SafeConstructor().construct_object(key_node)
+def _value_of(node: yaml.Node) -> object:
+    """A scalar as a program gets it (a number, a date, text)."""
+    value: object = SafeConstructor().construct_object(node)
     return value
 
 

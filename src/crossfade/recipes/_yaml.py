@@ -98,9 +98,10 @@ def compose(text: str, *, fast: bool = False) -> yaml.Node | None:
 
     ``fast`` takes the C parser where there is one (a tenth of the time).  Raises YamlError.
     """
-    loader = (FastLoader if fast else yaml.SafeLoader)(text)
+    loader = None
     try:
         _look_at_depth(text)
+        loader = (FastLoader if fast else yaml.SafeLoader)(text)
         node: yaml.Node | None = loader.get_single_node()
         return node
     except yaml.MarkedYAMLError as error:
@@ -112,7 +113,8 @@ def compose(text: str, *, fast: bool = False) -> yaml.Node | None:
         line = text.count("\n", 0, position) + 1
         raise YamlError(line, "a character that YAML does not allow") from None
     finally:
-        loader.dispose()
+        if loader is not None:
+            loader.dispose()
 
 
 def scalar(node: yaml.Node) -> object:
