@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import gc
 import logging
+import os
 import resource
 import signal
 import sys
@@ -78,7 +79,7 @@ class _Complaints:
 
 
 async def _serve(options: argparse.Namespace) -> None:
-    file = StateFile(options.state.absolute())
+    file = StateFile(options.state)
     state, counters = _load(file, options)
     gate = Gate(state, counters, options.limits)
     gate.loop.set_exception_handler(_Complaints())
@@ -92,7 +93,7 @@ async def _serve(options: argparse.Namespace) -> None:
         reuse_address=True,
         start_serving=False,
     )
-    path: Path = options.socket.absolute()
+    path: Path = options.socket
     control = await asyncio.start_unix_server(Control(keeper).serve, sock=bind_socket(path))
     await keeper.start()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -127,6 +128,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s"
     )
     _raise_file_limit()
+    options.socket, options.state = options.socket.absolute(), options.state.absolute()
+    os.chdir("/")  # whatever directory we were started in may have to go before we do
     try:
         uvloop.run(_serve(options))
         with suppress(FileNotFoundError):

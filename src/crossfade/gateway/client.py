@@ -6,11 +6,12 @@ import asyncio
 import socket
 import struct
 from http import HTTPStatus
+from time import monotonic
 from typing import TYPE_CHECKING, cast
 
 from crossfade.gateway.bodies import BadBody, Body, body_of
 from crossfade.gateway.exchange import Exchange
-from crossfade.gateway.heads import BadHead, parse_request, refuse_early
+from crossfade.gateway.heads import BadHead, RequestHead, parse_request, refuse_early
 
 if TYPE_CHECKING:
     from crossfade.gateway.gate import Gate
@@ -38,9 +39,11 @@ class ClientConnection(asyncio.Protocol):
         self.half_closed = False
         self.write_paused = False
         self.reading = True
-        self.last = gate.loop.time()
+        self.last = monotonic()
         self._body: Body | None = None
         self._buffer = b""
+        self._last_raw = b""
+        self._last_head: RequestHead
         self._head_since = 0.0
         self._blocked_since = 0.0
         self._gone_by: float | None = None  # set once we only wait for the connection to end
@@ -71,7 +74,7 @@ class ClientConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes from the client."""
-        self.last = self._gate.loop.time()
+        self.last = monotonic()
         if self.tunnel is not None:
             self.tunnel.forward(self, data)
         elif self._gone_by is not None:
@@ -79,10 +82,11 @@ class ClientConnection(asyncio.Protocol):
             if self._thrown_away > self._gate.limits.linger_bytes:
                 self.transport.abort()
         elif self.exchange is None:
-            if not self._buffer:
+            if self._buffer:
+                data = self._buffer + data
+            else:
                 self._head_since = self.last
-            self._buffer += data
-            self._next_request()
+            self._next_request(data)
         elif self._body is not None:
             self.exchange.moved = self.last
             self._read_body(data)
@@ -90,36 +94,37 @@ class ClientConnection(asyncio.Protocol):
             self._buffer += data
             self.update_reading()
 
-    def _next_request(self) -> None:
-        """Take a request from the buffer if its head is complete."""
-        while self._buffer and self.exchange is None and self._gone_by is None:
-            if self._buffer.startswith(b"\r\n"):  # an empty line before a request is no harm
-                self._buffer = self._buffer[2:]
-                continue
-            limits = self._gate.limits
-            end = self._buffer.find(b"\r\n\r\n", 0, limits.head_bytes) + 4
-            try:
-                if end < 4:
-                    refuse_early(self._buffer, limits)
-                    return
-                head = parse_request(self._buffer[:end], limits)
-            except BadHead as error:
-                self._gate.counters.refused += 1
-                self.refuse(error.status, error.why)
-                return
-            data = self._buffer[end:]
-            self._buffer = b""
-            exchange = self.exchange = Exchange(self._gate, self, head)
-            if not head.has_body:
+    def _next_request(self, data: bytes) -> None:
+        """Take a request from the bytes at hand, if its head is complete; keep the rest."""
+        try:
+            end = data.find(b"\r\n\r\n") + 4
+            while data.startswith(b"\r\n"):  # an empty line before a request is no harm
+                data = data[2:]
+                end = data.find(b"\r\n\r\n") + 4
+            if end < 4:
                 self._buffer = data
+                refuse_early(data, self._gate.limits)
+                return
+            raw = data[:end]
+            if raw == self._last_raw:  # clients that poll repeat themselves word for word
+                head = self._last_head
             else:
-                self._body = body_of(head.length, limits)
-                if data:
-                    self._read_body(data)
-            if self.exchange is exchange:
-                self._gate.admit(exchange)
-            if not self.reading or self._buffer:
-                self.update_reading()
+                head = parse_request(raw, self._gate.limits)
+                self._last_raw, self._last_head = raw, head
+        except BadHead as error:
+            self._gate.counters.refused += 1
+            self.refuse(error.status, error.why)
+            return
+        exchange = self.exchange = Exchange(self._gate, self, head)
+        self._buffer = data[end:]
+        if head.length != 0:
+            self._body = body_of(head.length, self._gate.limits)
+            if self._buffer:
+                self._read_body(self._buffer)
+        if self.exchange is exchange:
+            self._gate.admit(exchange)
+        if self._buffer or not self.reading:
+            self.update_reading()
 
     def _read_body(self, data: bytes) -> None:
         """Pass data of the request's body on."""
@@ -131,18 +136,18 @@ class ClientConnection(asyncio.Protocol):
         except BadBody as error:
             exchange.fail(400, str(error))
             return
+        self._buffer = rest
         if pieces:
             exchange.body_data(pieces)
         if body.done:
             self._body = None
-            self._buffer = rest
             exchange.body_ended()
         self.update_reading()
 
     def eof_received(self) -> bool:
         """The client sends no more.  What it sent completely is still answered."""
         self.half_closed = True
-        self.last = self._gate.loop.time()
+        self.last = monotonic()
         if self.tunnel is not None:
             return self.tunnel.ended(self)
         return self.exchange is not None and self._body is None and self._gone_by is None
@@ -176,12 +181,17 @@ class ClientConnection(asyncio.Protocol):
     def answered(self, *, close: bool) -> None:
         """The present exchange is answered completely: go on with the next request, or end."""
         self.exchange = None
-        self.last = self._head_since = self._gate.loop.time()
+        self.last = self._head_since = monotonic()
         if close:
             self._finish()
-        elif self._buffer:
-            self._next_request()
-        if self.half_closed and self.exchange is None and self._gone_by is None:
+            return
+        if self._buffer:
+            self._next_request(self._buffer)
+        if self.half_closed:
+            self._finish_unless_busy()
+
+    def _finish_unless_busy(self) -> None:
+        if self.exchange is None and self._gone_by is None:
             self._finish()
 
     def become_tunnel(self, tunnel: Tunnel) -> None:
@@ -222,7 +232,7 @@ class ClientConnection(asyncio.Protocol):
             return
         limits = self._gate.limits
         lingers = (unread or self._body is not None or bool(self._buffer)) and not self.half_closed
-        self._gone_by = self._gate.loop.time() + (
+        self._gone_by = monotonic() + (
             limits.linger_seconds if lingers else limits.answer_stall_seconds
         )
         self._buffer = b""
@@ -236,7 +246,7 @@ class ClientConnection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """The client does not keep up with the answer."""
         self.write_paused = True
-        self._blocked_since = self._gate.loop.time()
+        self._blocked_since = monotonic()
         self._writable(False)
 
     def resume_writing(self) -> None:
@@ -248,7 +258,7 @@ class ClientConnection(asyncio.Protocol):
         if self.tunnel is not None:
             self.tunnel.can_write(self, able)
         elif self.exchange is not None and self.exchange.upstream is not None:
-            self.exchange.moved = self._gate.loop.time()
+            self.exchange.moved = monotonic()
             self.exchange.upstream.read(able)
 
     def check(self, now: float) -> None:

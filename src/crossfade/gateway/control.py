@@ -98,7 +98,7 @@ class Control:
                     _seconds(request["lease"]),
                     _seconds(request["at_most"]),
                     Side(str(request["commit_to"])),
-                    str(request["commit_token"]),
+                    _absolute(request["commit_token"]),
                 )
             case "renew":
                 await keeper.renew(_seconds(request["lease"]))
@@ -110,7 +110,7 @@ class Control:
                 await keeper.release(_count(request.get("pace", PACE)))
             case "record":
                 path = request["path"]
-                await keeper.record(None if path is None else str(path))
+                await keeper.record(None if path is None else _absolute(path))
             case "stop":
                 keeper.stopping.set()
             case unknown:
@@ -124,6 +124,12 @@ def _seconds(value: object) -> float:
     if not math.isfinite(value) or value <= 0:
         raise ValueError(f"not a number of seconds above zero: {value!r}")
     return float(value)
+
+
+def _absolute(value: object) -> str:
+    if not isinstance(value, str) or not value.startswith("/"):
+        raise ValueError(f"not an absolute path: {value!r}")
+    return value
 
 
 def _count(value: object) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from enum import Enum
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from crossfade.gateway.bodies import chunk
@@ -40,55 +41,31 @@ class Exchange:
     moved is the time of the last progress on any of its connections, for the time limits.
     """
 
-    __slots__ = (
-        "_chunks",
-        "_closes",
-        "_cut_by_reset",
-        "_left_at",
-        "_started",
-        "arrived",
-        "arrived_at",
-        "body_complete",
-        "client",
-        "epoch",
-        "gate",
-        "head",
-        "moved",
-        "number",
-        "pending",
-        "pending_bytes",
-        "replays",
-        "sent_at",
-        "side",
-        "stage",
-        "status",
-        "task",
-        "upstream",
-    )
+    # Defaults that most requests keep: an instance is made for every request.
+    stage = Stage.NEW
+    side: Side | None = None
+    epoch = 0
+    number = 0
+    status = 0
+    replays = 0
+    sent_at: float | None = None
+    upstream: UpstreamConnection | None = None
+    task: asyncio.Task[None] | None = None
+    pending: list[bytes] | None = None  # what came of the body before there was a connection
+    pending_bytes = 0
+    _chunks = False
+    _closes = False
+    _cut_by_reset = False
+    _started = False
+    _left_at = 0.0
 
     def __init__(self, gate: Gate, client: ClientConnection, head: RequestHead) -> None:
         self.gate = gate
         self.client: ClientConnection | None = client
         self.head = head
-        self.stage = Stage.NEW
-        self.arrived_at = time.time()
-        self.arrived = self.moved = gate.loop.time()
-        self.sent_at: float | None = None
-        self.number = 0
         self.body_complete = head.length == 0
-        self.pending: list[bytes] = []
-        self.pending_bytes = 0
-        self.side: Side | None = None
-        self.epoch = 0
-        self.status = 0
-        self.replays = 0
-        self.upstream: UpstreamConnection | None = None
-        self.task: asyncio.Task[None] | None = None
-        self._chunks = False
-        self._closes = False
-        self._cut_by_reset = False
-        self._started = False
-        self._left_at = 0.0
+        self.arrived_at = time.time()
+        self.arrived = self.moved = client.last
 
     @property
     def pools(self) -> bool:
@@ -117,10 +94,12 @@ class Exchange:
 
     def _send(self, data: bytes) -> None:
         if self.upstream is None:
+            if self.pending is None:
+                self.pending = []
             self.pending.append(data)
             self.pending_bytes += len(data)
         else:
-            self.moved = self.gate.loop.time()
+            self.moved = monotonic()
             if not self.upstream.transport.is_closing():
                 self.upstream.transport.write(data)
 
@@ -130,12 +109,12 @@ class Exchange:
         upstream.begin(self)
         client = self.client
         assert client is not None  # noqa: S101 - an exchange without client is never dispatched
-        self.moved = self.gate.loop.time()
-        head = self.head.forwarded(client.peer, self.gate.target_text(self.side))
+        self.moved = monotonic()
+        head = self.head.wire or self.head.forwarded(client.peer, self.gate.target_text(self.side))
         waits = self.head.wants_continue and not self.body_complete and not self.pending
         if self.pending:
             head += b"".join(self.pending)
-            self.pending.clear()
+            self.pending = None
             self.pending_bytes = 0
         upstream.transport.write(head)
         if not self.body_complete:
@@ -155,13 +134,17 @@ class Exchange:
     def answer_head(self, head: ResponseHead) -> bytes:
         """The application's final answer begins.  Returns the head for the client."""
         self.status = head.status
-        self.gate.answered(self)
         self._started = True
-        self._chunks = head.length is None and not self.head.http10
-        ends_by_close = head.length == -1 or (head.length is None and self.head.http10)
-        self._cut_by_reset = ends_by_close
-        self._closes = self.head.close or ends_by_close or not self.body_complete
-        self._closes = self._closes or self.gate.ending
+        if self.head.method not in _READS:
+            self.gate.wrote(self)
+        if head.length is None or head.length < 0:
+            self._chunks = head.length is None and not self.head.http10
+            self._cut_by_reset = not self._chunks  # the client sees the end by the close alone
+        self._closes = (
+            self.head.close or self._cut_by_reset or not self.body_complete or self.gate.ending
+        )
+        if head.plain and not self._closes and not self._chunks:
+            return head.plain
         return head.forwarded(chunked=self._chunks, close=self._closes)
 
     def answer_data(self, pieces: list[bytes], out: list[bytes]) -> None:
@@ -254,7 +237,7 @@ class Exchange:
         self.client = None
         writes = self.head.method not in _READS
         if self.upstream is not None and writes and self.body_complete:
-            self._left_at = self.gate.loop.time()
+            self._left_at = monotonic()
             self.upstream.read(True)
             return
         self.status = self.status or _CLIENT_LEFT
@@ -287,10 +270,5 @@ class Exchange:
 
     def _over(self) -> None:
         stage, self.stage = self.stage, Stage.OVER
-        self.pending.clear()
+        self.pending = None
         self.gate.over(self, stage)
-
-    @property
-    def writes(self) -> bool:
-        """Whether the method may change something."""
-        return self.head.method not in _READS

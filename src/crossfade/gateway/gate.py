@@ -11,6 +11,7 @@ import asyncio
 import heapq
 import logging
 from contextlib import suppress
+from time import monotonic
 
 from crossfade.gateway.client import ClientConnection
 from crossfade.gateway.exchange import Exchange, Stage
@@ -46,7 +47,8 @@ class Gate:
         self.waiting: set[Exchange] = set()
         self.pool = Pool(limits.pool_size)
         self.recorder: Recorder | None = None
-        self.empty = asyncio.Event()  # set whenever nothing is in flight any more
+        self.drains = 0  # how many wait for the event
+        self.empty = asyncio.Event()  # set when nothing is in flight any more
         self._queue: list[tuple[int, Exchange]] = []
         self._numbers = 0
         self._pace = 0  # above zero while a release is under way
@@ -71,7 +73,7 @@ class Gate:
         exchange.stage = Stage.IN_FLIGHT
         exchange.side = state.side
         exchange.epoch = state.epoch
-        exchange.sent_at = self.loop.time()
+        exchange.sent_at = monotonic()
         self.in_flight.add(exchange)
         if state.drained is state.side:
             self.counters.served_after_drain += 1
@@ -86,9 +88,9 @@ class Gate:
                 return
         exchange.task = self.loop.create_task(self._connect(exchange))
 
-    def answered(self, exchange: Exchange) -> None:
-        """A side has begun its final answer."""
-        if exchange.writes and 200 <= exchange.status < 400 and exchange.epoch == self.state.epoch:
+    def wrote(self, exchange: Exchange) -> None:
+        """A side has begun its final answer to an unsafe method."""
+        if 200 <= exchange.status < 400 and exchange.epoch == self.state.epoch:
             self.counters.writes_since_switch += 1
 
     def over(self, exchange: Exchange, stage: Stage) -> None:
@@ -98,7 +100,7 @@ class Gate:
         elif stage is Stage.WAITING:
             self.waiting.discard(exchange)
         if self.recorder is not None:
-            now = self.loop.time()
+            now = monotonic()
             held = (exchange.sent_at or now) - exchange.arrived
             self.recorder.add(
                 exchange.arrived_at,
@@ -112,7 +114,7 @@ class Gate:
 
     def _settle(self) -> None:
         """Something left the flight: see who is glad of it."""
-        if not self.in_flight:
+        if self.drains and not self.in_flight:
             self.empty.set()
         if self._pace or self.waiting:
             self._let_go()
@@ -139,7 +141,7 @@ class Gate:
     async def _connect(self, exchange: Exchange) -> None:
         """Connect for a request.  While the application refuses (it may just be starting) try
         again: nothing was sent, so this is safe for every method."""
-        give_up = self.loop.time() + self.limits.patience_seconds
+        give_up = monotonic() + self.limits.patience_seconds
         pause = 0.02
         generation = self.generation
         while True:
@@ -156,7 +158,7 @@ class Gate:
             if upstream is not None and not upstream.transport.is_closing():
                 exchange.attach(upstream)
                 return
-            if self.loop.time() > give_up:
+            if monotonic() > give_up:
                 exchange.fail(502, "the application does not accept connections")
                 return
             await asyncio.sleep(pause)
@@ -241,12 +243,21 @@ class Gate:
 
     def check(self) -> None:
         """Apply the time limits everywhere; called about once a second."""
-        now = self.loop.time()
+        now = monotonic()
         for client in list(self.clients):
             client.check(now)
         for exchange in list(self.in_flight):
             exchange.check(now)
         self.pool.expire(now - self.limits.pool_idle_seconds)
+
+    async def until_empty(self) -> None:
+        """Wait for the next moment at which nothing is in flight."""
+        self.drains += 1
+        try:
+            self.empty.clear()
+            await self.empty.wait()
+        finally:
+            self.drains -= 1
 
     async def end(self) -> None:
         """Finish what is in flight within the grace, and close everything."""
@@ -259,8 +270,7 @@ class Gate:
         with suppress(TimeoutError):
             async with asyncio.timeout(self.limits.grace_seconds):
                 while self.in_flight:
-                    self.empty.clear()
-                    await self.empty.wait()
+                    await self.until_empty()
         for exchange in list(self.in_flight):
             exchange.fail(503, "the gate is ending")
         await asyncio.sleep(0.05)  # what is written last needs a turn of the loop to leave

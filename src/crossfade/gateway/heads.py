@@ -76,7 +76,8 @@ class RequestHead:
     """A checked request head.
 
     length is the Content-Length (0 without a body) or None for a chunked body.  upgrade says that
-    the client asks for a tunnel.  wants_continue says that it waits for "100 Continue".
+    the client asks for a tunnel.  wants_continue says that it waits for "100 Continue".  wire is
+    the head as it was last forwarded; a head belongs to one connection, so it stays the same.
     """
 
     __slots__ = (
@@ -89,6 +90,7 @@ class RequestHead:
         "target",
         "upgrade",
         "wants_continue",
+        "wire",
     )
 
     def __init__(self, method: bytes, target: bytes, http10: bool) -> None:
@@ -101,6 +103,7 @@ class RequestHead:
         self.close = http10
         self.upgrade = b""
         self.wants_continue = False
+        self.wire = b""
 
     @property
     def has_body(self) -> bool:
@@ -134,17 +137,21 @@ class RequestHead:
         if self.upgrade:
             out.append(b"Connection: Upgrade\r\nUpgrade: %b\r\n" % self.upgrade)
         out.append(b"\r\n")
-        return b"".join(out)
+        wire = b"".join(out)
+        if self.host:
+            self.wire = wire
+        return wire
 
 
 class ResponseHead:
     """A checked response head.
 
     length is the number of body bytes, None for a chunked body and -1 for one that ends with the
-    connection.  close says that the connection is not to be used again.
+    connection.  close says that the connection is not to be used again.  plain is the head for a
+    client that keeps its connection, when the body needs no other framing.
     """
 
-    __slots__ = ("close", "fields", "length", "reason", "status", "upgrade")
+    __slots__ = ("close", "fields", "length", "plain", "reason", "status", "upgrade")
 
     def __init__(self, status: int, reason: bytes) -> None:
         self.status = status
@@ -153,6 +160,7 @@ class ResponseHead:
         self.length: int | None = 0
         self.close = False
         self.upgrade = b""
+        self.plain = b""
 
     def forwarded(self, *, chunked: bool, close: bool) -> bytes:
         """The head for the client, with the framing that we chose for the body."""
@@ -163,7 +171,10 @@ class ResponseHead:
         elif chunked:
             out.append(b"Transfer-Encoding: chunked\r\n")
         out.append(b"Connection: close\r\n\r\n" if close else b"\r\n")
-        return b"".join(out)
+        wire = b"".join(out)
+        if not chunked and not close:
+            self.plain = wire
+        return wire
 
 
 def refuse_early(data: bytes, limits: Limits) -> None:

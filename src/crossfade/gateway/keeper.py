@@ -9,6 +9,8 @@ import asyncio
 import logging
 import time
 from collections.abc import Mapping
+from contextlib import suppress
+from time import monotonic
 
 from crossfade.gateway.gate import Gate
 from crossfade.gateway.pause import Counters, GateState
@@ -61,7 +63,7 @@ class Keeper:
         """Everything there is to know, as plain data."""
         gate, now = self.gate, time.time()
         hold = gate.state.hold
-        oldest = min((exchange.arrived for exchange in gate.waiting), default=gate.loop.time())
+        oldest = min((exchange.arrived for exchange in gate.waiting), default=monotonic())
         return {
             "side": gate.state.side.value,
             "epoch": gate.state.epoch,
@@ -69,7 +71,7 @@ class Keeper:
             "drained": hold is not None and hold.drained,
             "in_flight": len(gate.in_flight),
             "waiting": len(gate.waiting),
-            "oldest_waiting": round(gate.loop.time() - oldest, 3),
+            "oldest_waiting": round(monotonic() - oldest, 3),
             "tunnels": len(gate.tunnels),
             "clients": len(gate.clients),
             "pool": len(gate.pool),
@@ -101,10 +103,10 @@ class Keeper:
     async def drain(self, at_most: float) -> None:
         """Wait until nothing is in flight, and mark it."""
         self._needs_hold("not-held")
-        gate, deadline = self.gate, self.gate.loop.time() + at_most
+        gate, deadline = self.gate, monotonic() + at_most
         while True:
             while gate.in_flight:
-                left = deadline - gate.loop.time()
+                left = deadline - monotonic()
                 if left <= 0:
                     raise CommandError(
                         "drain-timeout",
@@ -114,8 +116,8 @@ class Keeper:
                         waiting=len(gate.waiting),
                         tunnels=len(gate.tunnels),
                     )
-                gate.empty.clear()
-                await _wait(gate.empty, min(left, 0.25))
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(gate.until_empty(), min(left, 0.25))
                 self._needs_hold("hold-over")
             async with self._one_at_a_time:
                 state = self._needs_hold("hold-over")
@@ -227,10 +229,3 @@ class Keeper:
             _log.warning("the hold ended by itself; traffic goes to %s", state.side.value)
             self._act(state)
             self.gate.release(PACE)
-
-
-async def _wait(event: asyncio.Event, seconds: float) -> None:
-    try:
-        await asyncio.wait_for(event.wait(), seconds)
-    except TimeoutError:
-        return

@@ -6,6 +6,7 @@ Bytes go both ways with back-pressure.  A tunnel is not in flight; it is cut at 
 from __future__ import annotations
 
 import asyncio
+from time import monotonic
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -24,12 +25,12 @@ class Tunnel:
         self._client = client
         self._upstream = upstream
         self._half_closed = False
-        self.moved = gate.loop.time()
+        self.moved = monotonic()
         gate.tunnels.add(self)
 
     def forward(self, source: ClientConnection | UpstreamConnection, data: bytes) -> None:
         """Pass on what came from ``source``."""
-        self.moved = self._gate.loop.time()
+        self.moved = monotonic()
         transport = self._other(source)
         if not transport.is_closing():
             transport.write(data)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from time import monotonic
 from typing import TYPE_CHECKING, cast
 
 from crossfade.gateway.bodies import BadBody, Body, CloseBody, body_of
@@ -39,8 +40,11 @@ class UpstreamConnection(asyncio.Protocol):
         self._reading = True
         self._buffer = b""
         self._body: Body | None = None
-        self._head: ResponseHead | None = None
+        self._close = False  # this answer is the last one here
         self._interim = 0
+        self._last_raw = b""
+        self._last_method = b""
+        self._last_head: ResponseHead
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The application has accepted."""
@@ -52,7 +56,7 @@ class UpstreamConnection(asyncio.Protocol):
         """Serve this exchange."""
         self.exchange = exchange
         self.answered = False
-        self._body = self._head = None
+        self._body = None
         self._interim = 0
 
     def read(self, able: bool) -> None:
@@ -71,23 +75,55 @@ class UpstreamConnection(asyncio.Protocol):
             self.transport.abort()
             return
         self.answered = True
-        exchange.moved = self._gate.loop.time()
+        exchange.moved = monotonic()
         try:
-            self._parse(exchange, data)
+            if self._body is None:
+                self._read_head(exchange, self._buffer + data if self._buffer else data)
+            else:
+                self._read_body(exchange, self._body, data, [])
         except (BadHead, BadBody):
             self.drop()
             exchange.upstream_broke()
 
-    def _parse(self, exchange: Exchange, data: bytes) -> None:
-        """Read the head if it is not read yet, then the body."""
-        out: list[bytes] = []
-        if self._body is None:
-            rest = self._parse_head(exchange, self._buffer + data if self._buffer else data, out)
-            if rest is None:
+    def _read_head(self, exchange: Exchange, data: bytes) -> None:
+        """Read heads up to the final one, and what comes after it."""
+        while True:
+            end = data.find(b"\r\n\r\n") + 4
+            if end < 4:
+                if len(data) > self._gate.limits.head_bytes:
+                    raise BadHead(502, "the application's response head is too large")
+                self._buffer = data
                 return
-            data = rest
-        body = self._body
-        assert body is not None  # noqa: S101 - tells the type checker
+            raw = data[:end]
+            if raw == self._last_raw and exchange.head.method == self._last_method:
+                head = self._last_head  # the same head as before, word for word
+            else:
+                head = parse_response(raw, exchange.head.method, self._gate.limits)
+                self._last_raw, self._last_method = raw, exchange.head.method
+                self._last_head = head
+            data = data[end:]
+            if head.status >= 200:
+                break
+            if head.status == 101:
+                self._buffer = b""
+                exchange.open_tunnel(head, data)
+                return
+            self._interim += 1
+            if self._interim > self._gate.limits.interim_responses:
+                raise BadHead(502, "the application sends no final response")
+            exchange.interim(head)
+        self._buffer = b""
+        self._close = head.close
+        out = [exchange.answer_head(head)]
+        if head.length == len(data):
+            out.append(data)
+            self._complete(exchange, out, clean=True)
+        else:
+            self._body = body_of(head.length, self._gate.limits)
+            self._read_body(exchange, self._body, data, out)
+
+    def _read_body(self, exchange: Exchange, body: Body, data: bytes, out: list[bytes]) -> None:
+        """Pass data of the answer's body on."""
         if not body.done and data:
             pieces, data = body.feed(data)
             exchange.answer_data(pieces, out)
@@ -96,44 +132,15 @@ class UpstreamConnection(asyncio.Protocol):
         elif out:
             exchange.to_client(out)
 
-    def _parse_head(self, exchange: Exchange, data: bytes, out: list[bytes]) -> bytes | None:
-        """Read heads up to the final one; the bytes after it, None when it is still to come."""
-        limits = self._gate.limits
-        while True:
-            end = data.find(b"\r\n\r\n") + 4
-            if end < 4:
-                if len(data) > limits.head_bytes:
-                    raise BadHead(502, "the application's response head is too large")
-                self._buffer = data
-                return None
-            head = parse_response(data[:end], exchange.head.method, limits)
-            data = data[end:]
-            if head.status >= 200:
-                break
-            if head.status == 101:
-                self._buffer = b""
-                exchange.open_tunnel(head, data)
-                return None
-            self._interim += 1
-            if self._interim > limits.interim_responses:
-                raise BadHead(502, "the application sends no final response")
-            exchange.interim(head)
-        self._buffer = b""
-        self._head = head
-        self._body = body_of(head.length, limits)
-        out.append(exchange.answer_head(head))
-        return data
-
     def _complete(self, exchange: Exchange, out: list[bytes], *, clean: bool) -> None:
         """The whole answer is here."""
-        head = self._head
-        assert head is not None  # noqa: S101 - tells the type checker
-        reusable = clean and not head.close and exchange.body_complete
+        reusable = clean and not self._close and exchange.body_complete
         self.exchange = None
         if reusable and self.generation == self._gate.generation:
             self.reused = True
-            self.read(True)
-            self.last = self._gate.loop.time()
+            if not self._reading:
+                self.read(True)
+            self.last = monotonic()
             self._gate.pool.put(self)
         else:
             self.drop()
@@ -186,7 +193,7 @@ class UpstreamConnection(asyncio.Protocol):
         if self.tunnel is not None:
             self.tunnel.can_write(self, able)
         elif self.exchange is not None:
-            self.exchange.moved = self._gate.loop.time()
+            self.exchange.moved = monotonic()
             if self.exchange.client is not None:
                 self.exchange.client.update_reading()
 
