@@ -89,6 +89,7 @@ class SqliteDatabase:
         """
         partial = beside(target, ".partial")
         with explained(f"copy the database to {target}", self.path):
+            target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             unlink_with_companions(partial)
             try:
                 snapshot(self.path, partial, self.busy_timeout, progress)
@@ -103,6 +104,7 @@ class SqliteDatabase:
         """Make this database equal to a copy that ``copy_to`` made (new side only)."""
         partial = beside(self.path, ".partial")
         with explained(f"put {copy} in place of the database", self.path):
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             if self.path.exists():
                 refuse_if_in_use(self.path)
             source = open_for_reading(copy)
@@ -186,7 +188,9 @@ class SqliteDatabase:
             if disturbed():
                 raise
             problems, orphans = [str(error)], "not looked at"
-        observed = problems[0] + (f" and {len(problems) - 1} more" if problems[1:] else "")
+        observed = " ".join(problems[0].split()) + (
+            f" and {len(problems) - 1} more" if problems[1:] else ""
+        )
         return Finding(
             claim=f"{self.name} is a sound SQLite database",
             expected="ok",
