@@ -15,7 +15,7 @@ from collections.abc import Mapping
 
 from crossfade.drivers.files.entries import Entry
 
-__all__ = ["is_root", "mode_for", "read_attributes", "settle"]
+__all__ = ["is_root", "let_in", "mode_for", "read_attributes", "settle"]
 
 _ACCESS_LISTS = ("system.posix_acl_access", "system.posix_acl_default")
 _NONE = frozenset({errno.ENOTSUP, errno.ENODATA, errno.EPERM})
@@ -88,6 +88,14 @@ def settle(entry: int | str, wanted: Entry, attributes: Mapping[str, bytes]) -> 
             os.utime(entry, ns=times, follow_symlinks=False)
         changed = True
     return changed
+
+
+def let_in(directory: int) -> None:
+    """Let ourselves, when not root, write in a directory of a target.  Raises OSError."""
+    if not is_root():
+        mode = stat.S_IMODE(os.fstat(directory).st_mode)
+        if mode & 0o700 != 0o700:
+            os.fchmod(directory, mode | 0o700)
 
 
 def _look(entry: int | str) -> Entry:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from crossfade.drivers.files import content
-from crossfade.drivers.files.attributes import read_attributes, settle
+from crossfade.drivers.files.attributes import let_in, read_attributes, settle
 from crossfade.drivers.files.entries import (
     GONE,
     Entry,
@@ -143,6 +143,7 @@ class Bringer:
         """Last part, directory and a temporary name for a target entry."""
         try:
             directory = self._target.directory(parent_of(name))
+            let_in(directory)
         except OSError as error:
             raise unwritable(self._target.path, name, error) from error
         return base_of(name), directory, f".crossfade-{secrets.token_hex(8)}"

@@ -6,11 +6,11 @@ import os
 import stat
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from crossfade.drivers.files import durable
-from crossfade.drivers.files.attributes import is_root
+from crossfade.drivers.files.attributes import let_in
 from crossfade.drivers.files.bring import Bringer, unwritable
 from crossfade.drivers.files.difference import Difference, difference
 from crossfade.drivers.files.entries import GONE, HERE, Entry, Root, base_of, parent_of, scan
@@ -19,7 +19,7 @@ from crossfade.drivers.files.spread import Portions, portions_of, spread
 from crossfade.errors import Failed
 from crossfade.ports import CopyReport, Progress
 
-__all__ = ["Before", "Mirror", "clear", "open_up"]
+__all__ = ["Before", "Mirror", "clear"]
 
 
 class Before(NamedTuple):
@@ -85,10 +85,11 @@ class Mirror:
         target = self._roots[1]
         name = HERE
         try:
-            open_up(target, work.settle, self._target)
             clear(target, work.remove, self._target)
             for name in work.make:
-                os.mkdir(base_of(name), 0o700, dir_fd=target.directory(parent_of(name)))
+                directory = target.directory(parent_of(name))
+                let_in(directory)
+                os.mkdir(base_of(name), 0o700, dir_fd=directory)
         except OSError as error:
             raise unwritable(target.path, name, error) from error
 
@@ -149,20 +150,10 @@ def clear(root: Root, names: list[str], entries: Mapping[str, Entry]) -> None:
     for name in names:
         try:
             directory = root.directory(parent_of(name))
+            let_in(directory)
             if stat.S_ISDIR(entries[name].mode):
                 os.rmdir(base_of(name), dir_fd=directory)
             else:
                 os.unlink(base_of(name), dir_fd=directory)
         except GONE:
             continue
-
-
-def open_up(root: Root, names: Iterable[str], entries: Mapping[str, Entry]) -> None:
-    """Let ourselves, when not root, into directories of a target.  Raises OSError."""
-    if is_root():
-        return
-    for name in names:
-        there = entries.get(name)
-        if there is not None and stat.S_ISDIR(there.mode) and there.mode & 0o700 != 0o700:
-            mode = stat.S_IMODE(there.mode) | 0o700
-            os.chmod(root.directory(name), mode)  # noqa: PTH101 (a descriptor)

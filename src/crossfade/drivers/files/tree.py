@@ -18,7 +18,7 @@ from crossfade.drivers.files.bring import unwritable
 from crossfade.drivers.files.digests import Digests
 from crossfade.drivers.files.entries import HERE, Entry, Root, scan
 from crossfade.drivers.files.index import Index, index_path
-from crossfade.drivers.files.mirror import Before, Mirror, clear, open_up
+from crossfade.drivers.files.mirror import Before, Mirror, clear
 from crossfade.errors import Failed
 from crossfade.model import Digest
 from crossfade.ports import CopyReport, Progress
@@ -121,7 +121,6 @@ class TreeFiles:
         with self._root() as root:
             try:
                 entries = scan(root)
-                open_up(root, entries, entries)
                 clear(root, [name for name in reversed(entries) if name != HERE], entries)
                 self.path.rmdir()
             except OSError as error:
