@@ -185,7 +185,8 @@ class Database(Protocol):
     def copy_to(self, target: Path, progress: Progress | None = None) -> int:
         """A consistent copy as a file at ``target`` while the application writes.
 
-        Never changes this database.  Replaces ``target`` atomically; returns its bytes.
+        Never changes this database.  Replaces ``target`` atomically, makes its missing parents;
+        returns its bytes.
         """
 
     def place(self, copy: Path) -> None:

@@ -6,15 +6,16 @@ the commit point every failure leads back to the old side; after it, forward to 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
 from crossfade import steps
 from crossfade.engine import history
 from crossfade.engine.attempt import finished, run_all, settle
+from crossfade.engine.situation import situation
 from crossfade.engine.work import AttemptWork
-from crossfade.errors import Failed, NeedsYou, Refused
+from crossfade.errors import CrossfadeError, Failed, NeedsYou, Refused
 from crossfade.model import Plan, Run, Side
 from crossfade.planning import make_plan, refuse_problems
 from crossfade.ports import Journal
@@ -61,7 +62,7 @@ def rehearse(site: Site, *, unmuted: bool = False) -> None:
     """Install, copy, configure, migrate, start and check the new version on a copy; then remove it.
 
     Raises Refused before anything is done, Failed when the copy does not hold."""
-    with site.lease("rehearse"):
+    with _verb(site, "rehearse"):
         settle(site.journal, site.again, STORY)
         work = site.begin(Run.REHEARSAL, unmuted=unmuted)
         _must_serve(work, Side.OLD, "There is nothing left to rehearse.")
@@ -74,7 +75,7 @@ def cut_over(site: Site) -> None:
     """Bring the last changes over and switch, in one pause; then watch.
 
     Raises Refused or NeedsYou before anything is done, Failed when it went back to the old side."""
-    with site.lease("cutover"):
+    with _verb(site, "cutover"):
         if settle(site.journal, site.again, STORY) is Run.CUTOVER:
             return  # it had passed the commit point; now it is finished
         work = site.begin(Run.CUTOVER)
@@ -83,6 +84,7 @@ def cut_over(site: Site) -> None:
         plan = make_plan(work, STORY[Run.CUTOVER], site.world(work), rehearsal)
         refuse_problems(plan)
         _must_fit(work, plan)
+        work.old.host.make_directory(work.directory)
         work.traffic.record(work.directory / "requests.csv")
         try:
             run_all(work, STORY[Run.CUTOVER], plan)
@@ -94,7 +96,7 @@ def roll_back(site: Site, *, accept_loss: bool = False) -> None:
     """After the switch: back to the old side.  The writes that stay behind are exported first.
 
     Raises Refused when writes would be lost and that was not accepted."""
-    with site.lease("rollback"):
+    with _verb(site, "rollback"):
         if settle(site.journal, site.again, STORY) is Run.ROLLBACK:
             return
         work = site.begin(Run.ROLLBACK)
@@ -113,11 +115,27 @@ def roll_back(site: Site, *, accept_loss: bool = False) -> None:
 
 def retire(site: Site) -> None:
     """Archive the old side and remove it.  Afterwards there is no way back but the archive."""
-    with site.lease("retire"):
+    with _verb(site, "retire"):
         settle(site.journal, site.again, STORY)
         work = site.begin(Run.RETIRE)
         _must_serve(work, Side.NEW, "The old side serves; only a side without traffic is retired.")
         run_all(work, STORY[Run.RETIRE], make_plan(work, STORY[Run.RETIRE], {}, None))
+
+
+@contextmanager
+def _verb(site: Site, name: str) -> Iterator[None]:
+    """Hold the lease; give errors from before the first step their third and fourth sentence."""
+    try:
+        with site.lease(name):
+            yield
+    except CrossfadeError as error:
+        if error.now:
+            raise
+        if isinstance(error, Failed):  # no step was begun, so nothing was changed
+            error = Refused(error.code, error.what, where=error.where, next=error.next)
+        error.now = f"Nothing was changed.  {situation(site.begin(Run.CUTOVER))}"
+        error.next = error.next or "crossfade status"
+        raise error from error.__cause__
 
 
 def _must_serve(work: AttemptWork, side: Side, otherwise: str) -> None:

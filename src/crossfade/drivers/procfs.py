@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from ipaddress import ip_address
 from pathlib import Path
 
 __all__ = [
@@ -100,8 +102,7 @@ def with_mark(name: str, value: str) -> set[int]:
 
 def listening_inodes(host: str, port: int) -> set[str]:
     """Socket inodes that listen on this address; a wildcard listener counts."""
-    wanted = {_hex(info[4][0]) for info in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)}
-    wanted |= {"00000000", "0" * 32}
+    wanted = {_hex(address) for address in _addresses(host)} | {"00000000", "0" * 32}
     found = set()
     for table in ("tcp", "tcp6"):
         try:
@@ -116,9 +117,15 @@ def listening_inodes(host: str, port: int) -> set[str]:
     return found
 
 
-def _hex(host: object) -> str:
+def _addresses(host: str) -> set[str]:
+    """The IP addresses of a host; a numeric one is not looked up, which takes long."""
+    with suppress(ValueError):
+        return {str(ip_address(host))}
+    return {str(info[4][0]) for info in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)}
+
+
+def _hex(text: str) -> str:
     """An IP address as /proc/net/tcp writes it: 32-bit words in the machine's byte order."""
-    text = str(host)
     packed = socket.inet_pton(socket.AF_INET6 if ":" in text else socket.AF_INET, text)
     words = [packed[i : i + 4][::-1] for i in range(0, len(packed), 4)]
     return b"".join(words).hex().upper()
@@ -127,7 +134,9 @@ def _hex(host: object) -> str:
 def pids_of_sockets(inodes: set[str]) -> set[int]:
     """Processes that have one of these sockets open, as far as we may look."""
     wanted = {f"socket:[{inode}]" for inode in inodes}
-    found = set()
+    found: set[int] = set()
+    if not wanted:
+        return found
     for pid in pids():
         try:
             links = os.listdir(PROC / str(pid) / "fd")  # noqa: PTH208 - as above

@@ -6,26 +6,19 @@ pause comes from.
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 
 from crossfade.model import Digest, Finding
-from crossfade.ports import Database, Files, Work
+from crossfade.ports import Files, Work
 from crossfade.steps._health import ask_all, wait_healthy
 
-__all__ = ["alike", "carry_and_start", "equal"]
+__all__ = ["carry_and_start", "equal"]
 
 
-Compare = Callable[[str, Digest, Digest], Finding]
-
-
-def carry_and_start(
-    work: Work, pair: Callable[[str], tuple[Database, Database]], compare: Compare
-) -> list[Finding]:
+def carry_and_start(work: Work, compare: Callable[[str], Finding]) -> list[Finding]:
     """Copy databases and the trees' differences, start the new version, prove everything.
 
-    pair gives, for the name of a database, the two to compare.  Their digests are taken while the
-    new version starts: neither of them is the file that it opens, and the commit point waits for
-    both.
+    compare takes the name of a database and says whether its last copy is right.  It works while
+    the new version starts, on files that the new version does not open; the commit waits for it.
     """
     findings: list[Finding] = []
     for name, database in work.old.databases.items():
@@ -40,20 +33,18 @@ def carry_and_start(
         with work.timed(f"files {name}"):
             tree.copy_to(work.new.files[name].path)
             findings.append(_trees(work, name, tree))
-    with ExitStack() as stack:
-        digests = stack.enter_context(ThreadPoolExecutor(4, "digest"))
+    pool = ThreadPoolExecutor(2, "compare")
+    try:
         with work.timed("start"):
-            pairs = {
-                name: [digests.submit(database.digest) for database in pair(name)]
-                for name in work.old.databases
-            }
+            compared = [pool.submit(compare, name) for name in work.old.databases]
             work.new.service.start()
             findings.append(wait_healthy(work, work.new, work.limits.start))
         with work.timed("checks"):
             findings.extend(ask_all(work.new))
         with work.timed("digests"):
-            for name, (one, other) in pairs.items():
-                findings.append(compare(f"database {name}", one.result(), other.result()))
+            findings.extend(future.result() for future in compared)
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)  # going back waits for no digest
     return findings
 
 
@@ -73,15 +64,13 @@ def _trees(work: Work, name: str, tree: Files) -> Finding:
     return equal(f"tree {name}", here, there)
 
 
-def equal(what: str, expected: Digest, observed: Digest) -> Finding:
+def equal(
+    what: str,
+    expected: Digest,
+    observed: Digest,
+    source: str = "rows and checksum of every part, on both sides",
+) -> Finding:
+    """A finding that holds when both digests are equal; it names what differs."""
     differing = expected.differences(observed)
     seen = str(observed) if not differing else f"{observed}; differs in {', '.join(differing[:5])}"
-    source = "rows and checksum of every part, on both sides"
     return Finding(f"{what} is equal on both sides", str(expected), seen, source, not differing)
-
-
-def alike(what: str, expected: Digest, observed: Digest) -> Finding:
-    """Two copies of a database in use, taken one after the other: same tables, same schema."""
-    tables = f"{len(expected.parts)} tables, schema {expected.parts['schema'].checksum[:16]}"
-    seen = f"{len(observed.parts)} tables, schema {observed.parts['schema'].checksum[:16]}"
-    return Finding.equal(f"{what} has the same schema in both copies", tables, seen, "digests")

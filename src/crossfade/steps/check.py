@@ -2,7 +2,7 @@
 
 from crossfade.model import Evidence, Finding, PlannedStep, Problem, Reversal, Run
 from crossfade.ports import Work
-from crossfade.steps._carry import alike, carry_and_start
+from crossfade.steps._carry import carry_and_start
 
 __all__ = ["name", "preview", "reversal", "run", "undo"]
 
@@ -29,14 +29,20 @@ def run(work: Work) -> Evidence:
     """Do on the copy what the cutover will do inside its pause."""
     with work.timed("prepare"):
         work.new.service.prepare()
-    findings = carry_and_start(
-        work, lambda n: (work.copy("backup", n), work.copy("final", n)), alike
-    )
+    findings = carry_and_start(work, lambda n: _alike(work, n))
     with work.timed("stop"):
         work.new.service.stop(work.limits.stop)
     running = work.new.service.look().running
     findings.append(Finding.equal("the copy stops when asked", False, running, "service"))
     return Evidence(name, tuple(findings))
+
+
+def _alike(work: Work, n: str) -> Finding:
+    """The old side works on, so that two copies of it differ; but not in their schema."""
+    backup, final = (work.copy(kind, n).digest() for kind in ("backup", "final"))
+    work.copy("final", n).matches(work.directory / "final" / n)  # as in the pause, for its time
+    words = [f"{len(d.parts)} tables, schema {d.parts['schema'].checksum}" for d in (backup, final)]
+    return Finding.equal(f"database {n} has the same schema in both copies", *words, "digests")
 
 
 def undo(work: Work) -> Evidence:

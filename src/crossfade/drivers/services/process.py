@@ -91,7 +91,8 @@ class ProcessService:
         if not found and self.spec.address:
             address = Address.parse(self.spec.address)
             inodes = procfs.listening_inodes(address.host, address.port)
-            found = procfs.descendants(procfs.pids_of_sockets(inodes) - {os.getpid()})
+            listeners = procfs.pids_of_sockets(inodes) - {os.getpid()}
+            found = procfs.descendants(listeners) if listeners else set()
             how = f"listens at {address}"
         if not found:
             return ServiceState(False, (), "no process")
@@ -193,17 +194,17 @@ class ProcessService:
         """SIGTERM to every process of it, SIGKILL after ``timeout`` seconds to what is left."""
         self._let_go_of_held()
         with self._alone():
-            known: set[int] = set()
-            for deadline, signum in ((timeout, signal.SIGTERM), (10.0, signal.SIGKILL)):
-                until = time.monotonic() + deadline
-                known |= set(self.look().pids)
+            known = set(self.look().pids)
+            for patience, signum in ((timeout, signal.SIGTERM), (10.0, signal.SIGKILL)):
                 _signal(known, signum)
+                until = time.monotonic() + patience
                 while any(procfs.alive(pid) for pid in known) and time.monotonic() < until:
                     self._reap()
                     time.sleep(0.005)
-            # children that were born while the others died
-            if not any(procfs.alive(pid) for pid in known) and not self.look().running:
-                return
+                newborn = set(self.look().pids)  # children made while their parents ended
+                if not newborn:
+                    return
+                known = newborn
         raise Failed(
             "service-does-not-stop",
             "The program is still there after SIGTERM and SIGKILL.",
