@@ -181,7 +181,7 @@ def test_locked_database_names_the_holder(site: SqliteSite) -> None:
 
 
 def test_missing_or_strange_file_is_told(tmp_path: Path) -> None:
-    """A missing file, a directory in its place, and an impossible target each have their own code."""
+    """A missing file, a directory in its place, and an impossible target: own codes."""
     for path, code in (
         (tmp_path / "none.db", "database-missing"),
         (tmp_path, "database-unreadable"),
