@@ -17,13 +17,13 @@ from typing import Final
 from crossfade.drivers.files import content
 from crossfade.drivers.files.attributes import let_in, read_attributes, settle
 from crossfade.drivers.files.entries import (
-    GONE,
     Entry,
     Root,
     base_of,
     open_quietly,
     parent_of,
     unreadable,
+    went,
 )
 from crossfade.errors import Failed
 
@@ -32,7 +32,6 @@ __all__ = ["Bringer", "unwritable"]
 _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _CREATE: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _TARGETS: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
-_OTHER_KIND: Final = frozenset({errno.ELOOP, errno.ENXIO, errno.EISDIR, errno.EINVAL})
 
 
 def unwritable(path: Path, name: str, error: OSError) -> Failed:
@@ -63,10 +62,8 @@ class Bringer:
         with ``known`` they are."""
         try:
             fd = open_quietly(base_of(name), _READ, self._source.directory(parent_of(name)))
-        except GONE:
-            return None
         except OSError as error:
-            if error.errno in _OTHER_KIND:
+            if went(error):
                 return None
             raise unreadable(self._source.path, name, error) from error
         try:
@@ -155,17 +152,11 @@ class Bringer:
             if stat.S_ISLNK(entry.mode):
                 directory = self._source.directory(parent_of(name))
                 link = os.readlink(base_of(name), dir_fd=directory)
-            found = self._attributes(self._source.proc_path(name), name)
-        except GONE:
-            return None
+            found = read_attributes(self._source.proc_path(name))
         except OSError as error:
-            if error.errno in _OTHER_KIND:
+            if went(error):
                 return None
             raise unreadable(self._source.path, name, error) from error
-        except Failed as error:
-            if isinstance(error.__cause__, GONE):
-                return None
-            raise
         base, directory, temporary = self._place(name)
         try:
             if reuse and (link is None or link == os.readlink(base, dir_fd=directory)):
@@ -210,10 +201,8 @@ class Bringer:
         """The metadata of a directory that exists on both sides."""
         try:
             found = self._attributes(self._source.directory(name), name)
-        except GONE:
-            return None
         except OSError as error:
-            if error.errno in _OTHER_KIND:
+            if went(error):
                 return None
             raise unreadable(self._source.path, name, error) from error
         try:

@@ -12,7 +12,6 @@ from typing import Final, NamedTuple
 from crossfade.drivers.files import content
 from crossfade.drivers.files.attributes import is_root, read_attributes
 from crossfade.drivers.files.entries import (
-    GONE,
     Entry,
     Root,
     base_of,
@@ -21,6 +20,7 @@ from crossfade.drivers.files.entries import (
     parent_of,
     scan,
     unreadable,
+    went,
 )
 from crossfade.drivers.files.index import settled
 from crossfade.drivers.files.spread import Portions, portions_of, spread
@@ -106,7 +106,10 @@ def _part(root: Root, name: str, entry: Entry, first: str) -> Part | None:
         if stat.S_ISREG(entry.mode):
             fd = open_quietly(base_of(name), _READ, root.directory(parent_of(name)))
             try:
-                data = content.checksum(fd, Entry.of(os.fstat(fd)))
+                now = Entry.of(os.fstat(fd))
+                if not stat.S_ISREG(now.mode):
+                    return None
+                data = content.checksum(fd, now)
                 found = read_attributes(fd)
             finally:
                 os.close(fd)
@@ -116,9 +119,9 @@ def _part(root: Root, name: str, entry: Entry, first: str) -> Part | None:
             if stat.S_ISLNK(entry.mode):
                 link = os.readlink(base_of(name), dir_fd=root.directory(parent_of(name)))
             found = read_attributes(root.proc_path(name))
-    except GONE:
-        return None
     except OSError as error:
+        if went(error):
+            return None
         raise unreadable(root.path, name, error) from error
     whole = blake2b(digest_size=16)
     for piece in (_metadata(entry), first, link):

@@ -29,6 +29,7 @@ __all__ = [
     "parent_of",
     "scan",
     "unreadable",
+    "went",
 ]
 
 HERE: Final = "."
@@ -36,6 +37,11 @@ HERE: Final = "."
 
 GONE: Final = (FileNotFoundError, NotADirectoryError)
 """What a system call says about an entry that vanished in the meantime."""
+
+_ANOTHER: Final = frozenset(
+    {errno.ENOENT, errno.ENOTDIR, errno.ESTALE}  # gone, or a directory above it is
+    | {errno.ELOOP, errno.ENXIO, errno.EISDIR, errno.EINVAL}  # a link, a socket, ... took its place
+)
 
 _OPEN_AT_ONCE: Final = 32
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -102,6 +108,11 @@ def parent_of(name: str) -> str:
 def base_of(name: str) -> str:
     """The last part of an entry's name."""
     return name.rpartition("/")[2]
+
+
+def went(error: OSError) -> bool:
+    """Whether an error only says that an entry vanished or became another kind meanwhile."""
+    return error.errno in _ANOTHER
 
 
 def unreadable(path: Path, name: str, error: OSError) -> Failed:
@@ -190,11 +201,8 @@ def scan(root: Root) -> dict[str, Entry]:
         name = waiting.pop()
         try:
             listed = _list(root.directory(name))
-        except GONE:
-            del found[name]
-            continue
         except OSError as error:
-            if error.errno == errno.ELOOP:  # a link took its place
+            if went(error):
                 del found[name]
                 continue
             raise unreadable(root.path, name, error) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import secrets as tokens
@@ -114,7 +115,7 @@ class LocalHost:
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             try:
-                with open(temporary, "xb", opener=_private) as file:  # noqa: PTH123 (the opener)
+                with open(temporary, "xb", opener=_private) as file:
                     file.write(data)
                     file.flush()
                     os.fchmod(file.fileno(), mode)
@@ -187,11 +188,10 @@ class LocalHost:
         return listener(address)
 
     def _failed(self, code: str, done: str, path: Path, error: OSError) -> Failed:
+        name = self.masked(str(path))
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return Failed(
-                "disk-full", f"The disk is full: {path} cannot be {done}.", where=str(path)
-            )
-        return Failed(code, f"{path} cannot be {done}: {error.strerror}", where=str(path))
+            return Failed("disk-full", f"The disk is full: {name} cannot be {done}.", where=name)
+        return Failed(code, f"{name} cannot be {done}: {error.strerror}", where=name)
 
 
 def _cut(word: str) -> str:
@@ -204,14 +204,16 @@ def _private(path: str, flags: int) -> int:
 
 def _let_in(path: Path) -> None:
     """Let an ordinary user into directories of its own that shut it out, before removing them."""
-    if os.geteuid() != 0:
-        for directory, _, _ in os.walk(path):
-            for name in (Path(directory), *_directories(directory)):
-                if name.stat().st_mode & 0o700 != 0o700:
-                    name.chmod(0o700)
+    waiting = [path] if os.geteuid() != 0 else []
+    while waiting:
+        one = waiting.pop()
+        with contextlib.suppress(PermissionError):
+            if one.stat().st_mode & 0o700 != 0o700:
+                one.chmod(0o700)
+            waiting += _directories(one)
 
 
-def _directories(path: str) -> list[Path]:
+def _directories(path: Path) -> list[Path]:
     with os.scandir(path) as entries:
         return [Path(entry) for entry in entries if entry.is_dir(follow_symlinks=False)]
 
