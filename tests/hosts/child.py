@@ -1,18 +1,15 @@
 """Run as a program: what needs an ordinary user, or a small disk in a namespace of its own.
 
     python child.py small-disk DIRECTORY
-    python child.py ordinary DIRECTORY
+    python child.py ordinary DIRECTORY PORT
 
 Prints what happened as JSON.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import os
-import random
-import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -50,31 +47,23 @@ def small_disk(path: Path) -> dict[str, object]:
     }
 
 
-def ordinary(path: Path) -> dict[str, object]:
-    """Try what an ordinary user may not do, and what it may do with its own."""
-    host = LocalHost()
-    with socket.socket() as listening:
-        for port in random.sample(range(20000, 32000), 200):
-            try:
-                listening.bind((str(ipaddress.IPv4Address(0x7F000001)), port))
-            except OSError:
-                continue
-            break
-        listening.listen()
-        host.listener(listening_address(listening))  # loads what it needs while we may
-        if os.geteuid() == 0:
-            os.setgroups([])
-            os.setgid(NOBODY)
-            os.setuid(NOBODY)
-        told: dict[str, object] = {
-            "read": code_of(lambda: host.read(path / "private")),
-            "exists": code_of(lambda: host.exists(path / "shut" / "file")),
-            "write": code_of(lambda: host.write(path / "new", b"x")),
-            "make_directory": code_of(lambda: host.make_directory(path / "shut" / "new")),
-            "remove": code_of(lambda: host.remove(path / "private")),
-            "run": code_of(lambda: host.run((str(path / "private"),))),
-            "listener": host.listener(listening_address(listening)),
-        }
+def ordinary(path: Path, port: int) -> dict[str, object]:
+    """Try what an ordinary user may not do or see, and what it may do with its own."""
+    host, address = LocalHost(), Address("127.0.0.1", port)
+    host.listener(address)  # loads what it needs while we may
+    if os.geteuid() == 0:
+        os.setgroups([])
+        os.setgid(NOBODY)
+        os.setuid(NOBODY)
+    told: dict[str, object] = {
+        "read": code_of(lambda: host.read(path / "private")),
+        "exists": code_of(lambda: host.exists(path / "shut" / "file")),
+        "write": code_of(lambda: host.write(path / "new", b"x")),
+        "make_directory": code_of(lambda: host.make_directory(path / "shut" / "new")),
+        "remove": code_of(lambda: host.remove(path / "private")),
+        "run": code_of(lambda: host.run((str(path / "private"),))),
+        "listener": host.listener(address),
+    }
     own = path / "own" / "tree"
     (own / "shut").mkdir(parents=True)
     (own / "shut" / "file").touch()
@@ -84,13 +73,11 @@ def ordinary(path: Path) -> dict[str, object]:
     return {**told, "gone": not own.exists()}
 
 
-def listening_address(listening: socket.socket) -> Address:
-    """Where a socket listens."""
-    host, port = listening.getsockname()
-    return Address(host, port)
-
-
 if __name__ == "__main__":
-    scenario, place = sys.argv[1:]
-    result = {"small-disk": small_disk, "ordinary": ordinary}[scenario](Path(place))
+    scenario, place, *rest = sys.argv[1:]
+    result = (
+        small_disk(Path(place))
+        if scenario == "small-disk"
+        else ordinary(Path(place), *map(int, rest))
+    )
     print(json.dumps(result))  # noqa: T201 (the result)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import tempfile
@@ -14,7 +15,7 @@ import pytest
 from crossfade.drivers.hosts.local import LocalHost
 from crossfade.errors import Failed
 from crossfade.ports import Host
-from crossfade.testing.hosts import HostContract
+from crossfade.testing.hosts import HostContract, bind
 
 CHILD = Path(__file__).with_name("child.py")
 
@@ -78,7 +79,10 @@ def test_ordinary_user() -> None:
         (path / "shut").mkdir(mode=0o700)
         (path / "own").mkdir()
         (path / "own").chmod(0o777)
-        told = child("ordinary", path)
+        with socket.socket() as listening:
+            port = bind(listening, "127.0.0.1")
+            listening.listen()
+            told = child("ordinary", path, str(port))
     codes = {
         "read": "file-unreadable",
         "exists": "file-unreadable",

@@ -26,7 +26,7 @@ from crossfade.errors import Failed
 from crossfade.model import Address
 from crossfade.ports import Host
 
-__all__ = ["HostContract"]
+__all__ = ["HostContract", "bind"]
 
 _FORK = """
 import os, pathlib, sys, time
@@ -210,7 +210,7 @@ class HostContract:
         """Who listens is told, wildcards included; a free port has nobody."""
         host = self.host()
         with socket.socket() as listening:
-            port = _bind(listening, bound)
+            port = bind(listening, bound)
             assert host.listener(Address(asked, port)) is None
             listening.listen()
             assert str(os.getpid()) in (host.listener(Address(asked, port)) or "")
@@ -219,12 +219,13 @@ class HostContract:
     def test_listener_elsewhere(self) -> None:
         """A listener on another address of this machine is not in the way."""
         with socket.socket() as listening:
-            port = _bind(listening, "127.0.0.1")
+            port = bind(listening, "127.0.0.1")
             listening.listen()
             assert self.host().listener(Address("127.0.0.2", port)) is None
 
 
-def _bind(listening: socket.socket, host: str) -> int:
+def bind(listening: socket.socket, host: str) -> int:
+    """Bind a socket to a free port that no outgoing connection takes; returns the port."""
     for port in random.sample(range(20000, 32000), 200):
         try:
             listening.bind((host, port))
