@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
 from tests.gateway.scratch import App, GateProcess, gate_with_apps
 
 Trio = tuple[GateProcess, App, App]

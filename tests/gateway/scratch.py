@@ -35,7 +35,7 @@ def free_port() -> int:
         with socket.socket() as probe, suppress(OSError):
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(("127.0.0.1", port))
-            return port
+            return int(port)
     raise AssertionError("no free port")
 
 
@@ -61,6 +61,16 @@ class _Handler(BaseHTTPRequestHandler):
         """The gate never forwards it."""
         self.server.app.expects += 1
         return super().handle_expect_100()
+
+    def setup(self) -> None:
+        """Remember the connection, so that the application can be ended whole."""
+        super().setup()
+        self.server.app.open.add(self.connection)
+
+    def finish(self) -> None:
+        """Forget it."""
+        self.server.app.open.discard(self.connection)
+        super().finish()
 
     def _pieces(self) -> Iterator[bytes]:
         if self.headers.get("Transfer-Encoding", "").lower() == "chunked":
@@ -163,6 +173,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(b"until the end")
         if "reset" in query:
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+            time.sleep(0.1)
+            os.close(self.connection.detach())
         self.close_connection = True
 
     def _hints(self, query: dict[str, str]) -> None:
@@ -175,8 +187,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly this")
         self.close_connection = True
 
-    def _raw(self, query: dict[str, str]) -> None:
-        self.wfile.write(bytes.fromhex(query["hex"]))
+    def _says(self, query: dict[str, str]) -> None:
+        self.wfile.write(self.server.app.says)
         self.close_connection = True
 
     def _upgrade(self, query: dict[str, str]) -> None:
@@ -214,7 +226,9 @@ class App:
         self.seen: list[tuple[float, str, str]] = []
         self.finished: list[tuple[float, str, str]] = []
         self.active = self.peak = self.cut = self.expects = 0
+        self.says = b""
         self.lock = threading.Lock()
+        self.open: set[socket.socket] = set()
         self._server = _Server(("127.0.0.1", port or free_port()), _Handler)
         self._server.app = self
         self.address = Address("127.0.0.1", self._server.server_port)
@@ -237,10 +251,22 @@ class App:
         self.close()
 
     def close(self) -> None:
-        """Stop listening."""
+        """Stop listening, and end every connection."""
         self._server.shutdown()
         self._server.server_close()
+        for connection in list(self.open):
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
         self._thread.join()
+
+
+def gate_command(listen: Address, directory: Path, *more: str) -> list[str]:
+    """The command that runs a gate."""
+    return [
+        *(sys.executable, "-P", "-m", "crossfade.gateway", "--listen", str(listen)),
+        *("--socket", str(directory / "gate.sock"), "--state", str(directory / "gate.state")),
+        *more,
+    ]
 
 
 class GateProcess:
@@ -258,9 +284,7 @@ class GateProcess:
         """Start the process and wait for it."""
         with (self.directory / "gate.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "crossfade.gateway", "--listen", str(self.listen)]
-                + ["--socket", str(self.directory / "gate.sock")]
-                + ["--state", str(self.directory / "gate.state"), *self._more],
+                gate_command(self.listen, self.directory, *self._more),
                 stdin=subprocess.DEVNULL,
                 stderr=log,
             )

@@ -94,11 +94,13 @@ async def _serve(options: argparse.Namespace) -> None:
         start_serving=False,
     )
     path: Path = options.socket
-    control = await asyncio.start_unix_server(Control(keeper).serve, sock=bind_socket(path))
+    control_socket = bind_socket(path)
     await keeper.start()
     for number in (signal.SIGTERM, signal.SIGINT):
         gate.loop.add_signal_handler(number, keeper.stopping.set)
     await server.start_serving()
+    # The last to come up: who gets an answer here may rely on the gate's listening.
+    control = await asyncio.start_unix_server(Control(keeper).serve, sock=control_socket)
     _log.info("listening at %s, traffic goes to %s", listen, gate.state.side.value)
     gc.collect()
     gc.freeze()

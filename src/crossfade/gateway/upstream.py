@@ -172,8 +172,7 @@ class UpstreamConnection(asyncio.Protocol):
         try:
             while self.exchange is not None and self.tunnel is None:
                 data = os.read(socket.fileno(), 65_536)
-                if not data:
-                    self.eof_received()
+                if not data:  # not an end to trust: the error came first
                     return
                 self.data_received(data)
         except (OSError, ValueError):
