@@ -68,15 +68,18 @@ class AttemptWork:
         return self.open_copy(name, self.directory / kind / name)
 
     def once(self, name: str, do: Callable[[], T]) -> T:
-        """Do something that must not be repeated in this upgrade; its JSON result is remembered."""
+        """Do something that must not be repeated in this upgrade; its JSON result is remembered.
+
+        What follows the first space of the name tells apart occasions of the same deed."""
         for entry in self.journal.entries(kind="once"):
             if entry["name"] == name:
                 return cast(T, cast(Mapping[str, object], entry["payload"])["result"])
-        self.crash_point(f"{name}.before-act")
+        deed = name.partition(" ")[0]
+        self.crash_point(f"{deed}.before-act")
         result = do()
-        self.crash_point(f"{name}.after-act")
+        self.crash_point(f"{deed}.after-act")
         self.journal.append(self.label, name, "once", {"result": result})
-        self.crash_point(f"{name}.after-record")
+        self.crash_point(f"{deed}.after-record")
         return result
 
     def at_fence(self) -> Mapping[str, str]:

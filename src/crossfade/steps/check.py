@@ -41,8 +41,10 @@ def _alike(work: Work, n: str) -> Finding:
     """The old side works on, so that two copies of it differ; but not in their schema."""
     backup, final = (work.copy(kind, n).digest() for kind in ("backup", "final"))
     work.copy("final", n).matches(work.directory / "final" / n)  # as in the pause, for its time
-    words = [f"{len(d.parts)} tables, schema {d.parts['schema'].checksum}" for d in (backup, final)]
-    return Finding.equal(f"database {n} has the same schema in both copies", *words, "digests")
+    expected, seen = (
+        f"{len(d.parts)} tables, schema {d.parts['schema'].checksum}" for d in (backup, final)
+    )
+    return Finding.equal(f"database {n} has one schema in both copies", expected, seen, "digests")
 
 
 def undo(work: Work) -> Evidence:

@@ -80,7 +80,7 @@ def _as_at_fence(work: Work) -> list[Finding]:
 
     marks = work.at_fence()
     fence = sha256(repr(sorted(marks.items())).encode()).hexdigest()[:12]
-    seen = work.once(f"old-side-since-fence-{fence}", lambda: positions(work))
+    seen = work.once(f"old-side-since-fence {fence}", lambda: positions(work))
     return [
         Finding.equal(f"old side's {n} is as at the fence", mark, seen.get(n), "its position")
         for n, mark in marks.items()

@@ -33,6 +33,8 @@ MARK = "CROSSFADE_SERVICE"
 HELD_START = Path(__file__).with_name("held_start.py")
 _PASSED_ON = ("PATH", "HOME", "LANG", "LANGUAGE", "TZ", "USER", "LOGNAME", "SHELL", "TMPDIR")
 _READY_TIMEOUT = 120.0
+_started: list[subprocess.Popen[bytes]] = []
+"""Children of this process.  They outlive us, but while we live somebody has to reap them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,6 @@ class ProcessService:
     def __init__(self, spec: ProcessSpec, keep: Path) -> None:
         self.spec = spec
         self.keep = keep
-        self._children: list[subprocess.Popen[bytes]] = []
         self._held: subprocess.Popen[bytes] | None = None
 
     @property
@@ -83,7 +84,7 @@ class ProcessService:
 
     def look(self) -> ServiceState:
         """Whether it runs, by mark, pid file or listener, in this order."""
-        self._reap()
+        _reap()
         found = procfs.with_mark(MARK, self.spec.mark) - self._held_pids()
         how = "started by Crossfade"
         if not found and (pid := self._from_pid_file()):
@@ -157,9 +158,9 @@ class ProcessService:
                 except OSError:
                     held.wait()  # it died while waiting: start afresh
                 else:
-                    self._children.append(held)
+                    _started.append(held)
                     return
-            self._children.append(self._spawn(self.spec.command, stdin=subprocess.DEVNULL))
+            _started.append(self._spawn(self.spec.command, stdin=subprocess.DEVNULL))
 
     def _spawn(
         self, argv: tuple[str, ...], *, stdin: int, ready: int | None = None
@@ -199,7 +200,7 @@ class ProcessService:
                 _signal(known, signum)
                 until = time.monotonic() + patience
                 while any(procfs.alive(pid) for pid in known) and time.monotonic() < until:
-                    self._reap()
+                    _reap()
                     time.sleep(0.005)
                 newborn = set(self.look().pids)  # children made while their parents ended
                 if not newborn:
@@ -260,8 +261,9 @@ class ProcessService:
             os.killpg(held.pid, signal.SIGKILL)
             held.wait()
 
-    def _reap(self) -> None:
-        self._children = [child for child in self._children if child.poll() is None]
+
+def _reap() -> None:
+    _started[:] = [child for child in _started if child.poll() is None]
 
 
 def _with_descriptor_3(

@@ -1,0 +1,1 @@
+"""kill -9 at every named crash point; then the same command again."""
