@@ -53,6 +53,7 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     server: _Server
+    _working = False
 
     def log_message(self, format: str, *args: object) -> None:
         """Quiet."""
@@ -108,6 +109,7 @@ class _Handler(BaseHTTPRequestHandler):
         with app.lock:
             app.active += 1
             app.peak = max(app.peak, app.active)
+        self._working = True
         try:
             time.sleep(float(query.get("sleep", 0)))
             if route is not None:
@@ -117,9 +119,17 @@ class _Handler(BaseHTTPRequestHandler):
         except OSError:
             self.close_connection = True
         finally:
-            with app.lock:
+            self._worked()
+
+    def _worked(self) -> None:
+        """The work on the request is done.  Noted before the answer leaves: what the client has
+        received must not look as if it had been done later."""
+        app = self.server.app
+        with app.lock:
+            if self._working:
+                self._working = False
                 app.active -= 1
-            app.finished.append((time.monotonic(), self.command, self.path))
+                app.finished.append((time.monotonic(), self.command, self.path))
 
     do_GET = do_POST = do_PUT = do_HEAD = do_DELETE = do_OPTIONS = do_PATCH = _answer
 
@@ -133,6 +143,7 @@ class _Handler(BaseHTTPRequestHandler):
                 **extra,
             }
         ).encode()
+        self._worked()
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()

@@ -173,6 +173,8 @@ def test_half_closed_client_gets_its_answer(shared: Trio) -> None:
     assert b'"path": "/half?sleep=0.2"' in raw
     two = b"GET /a HTTP/1.1\r\nHost: a\r\n\r\nGET /b HTTP/1.1\r\nHost: a\r\n\r\n"
     assert gate.talk(two, close=True).count(b'"path"') == 2
+    cut = two + b"POST /c HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nabc"
+    assert gate.talk(cut, close=True).count(b'"path"') == 2
 
 
 def test_absolute_form_becomes_origin_form(shared: Trio) -> None:

@@ -239,7 +239,7 @@ def test_long_polls_do_not_block_the_release(trio: Trio) -> None:
     """Answers that take long use up the pace only for a moment."""
     gate, _, _ = trio
     gate.hold()
-    polls = [in_background(lambda: gate.get("/poll?sleep=8")) for _ in range(4)]
+    polls = [in_background(lambda: gate.get("/poll?sleep=4")) for _ in range(4)]
     until(lambda: gate.status()["waiting"] == 4, "they wait")
     thread, results = in_background(lambda: gate.get("/quick"))
     until(lambda: gate.status()["waiting"] == 5, "it waits too")

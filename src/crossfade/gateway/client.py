@@ -121,7 +121,10 @@ class ClientConnection(asyncio.Protocol):
             self._body = body_of(head.length, self._gate.limits)
             if self._buffer:
                 self._read_body(self._buffer)
-        if self.exchange is exchange:
+        if self.half_closed and self._body is not None:  # the rest of it will never come
+            self.exchange = None
+            self._finish()
+        elif self.exchange is exchange:
             self._gate.admit(exchange)
         if self._buffer or not self.reading:
             self.update_reading()

@@ -1,0 +1,100 @@
+"""A load in a process of its own: ``python -m tests.gateway.load HOST PORT RATE SECONDS SEED``.
+
+Open loop: requests start at their time whether earlier ones are answered or not.  Half of them use
+kept connections, half a connection of their own; 40 % are POSTs whose body the answer proves by
+its MD5 (2 kB, every fiftieth 300 kB); every hundredth takes a second.  No retry: any error is a
+failure.  Prints one JSON object.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import random
+import sys
+import time
+
+Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+class Load:
+    """What is sent to one address, and what came of it."""
+
+    def __init__(self, host: str, port: int, seed: int) -> None:
+        self.host, self.port = host, port
+        self.random = random.Random(seed)
+        self.idle: list[Connection] = []
+        self.failures: list[str] = []
+        self.sent = self.posts = 0
+        self.longest = 0.0
+        self.bodies = [self.random.randbytes(2_000), self.random.randbytes(300_000)]
+
+    async def request(self, number: int) -> None:
+        """Send one request and check its answer."""
+        started = time.monotonic()
+        try:
+            async with asyncio.timeout(60):
+                await self._request(number)
+        except Exception as error:  # noqa: BLE001 - every kind of error is a failure
+            self.failures.append(f"{number}: {type(error).__name__}: {error}")
+        self.longest = max(self.longest, time.monotonic() - started)
+
+    async def _request(self, number: int) -> None:
+        keep, post = number % 2 == 0, number % 5 < 2
+        body = self.bodies[number % 50 == 1] if post else b""
+        path = f"/item{number}" + ("?sleep=1" if number % 100 == 7 else "")
+        reader, writer = await self._connection(keep)
+        close = "" if keep else "Connection: close\r\n"
+        head = f"{'POST' if post else 'GET'} {path} HTTP/1.1\r\nHost: load\r\n{close}"
+        writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+        await writer.drain()
+        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
+        length = int(head.split("content-length:")[1].split("\r\n")[0])
+        answer = json.loads(await reader.readexactly(length))
+        if not head.startswith("http/1.1 200 ") or answer["path"] != path:
+            raise ValueError(f"wrong answer: {head[:60]!r}")
+        if answer["md5"] != hashlib.md5(body, usedforsecurity=False).hexdigest():
+            raise ValueError("the body was changed")
+        if keep and "connection: close" not in head:
+            self.idle.append((reader, writer))
+        else:
+            writer.close()
+
+    async def _connection(self, keep: bool) -> Connection:
+        while keep and self.idle:
+            reader, writer = self.idle.pop()
+            if not reader.at_eof() and not writer.is_closing():
+                return reader, writer
+            writer.close()
+        return await asyncio.open_connection(self.host, self.port)
+
+    async def run(self, rate: float, seconds: float) -> None:
+        """Send at the rate for so long, and wait for the last answer."""
+        started = time.monotonic()
+        async with asyncio.TaskGroup() as group:
+            while (due := self.sent / rate) < seconds:
+                await asyncio.sleep(max(0.0, started + due - time.monotonic()))
+                self.posts += self.sent % 5 < 2
+                group.create_task(self.request(self.sent))
+                self.sent += 1
+        for _, writer in self.idle:
+            writer.close()
+
+
+async def main(host: str, port: str, rate: str, seconds: str, seed: str) -> None:
+    """Run the load that the command line asks for."""
+    load = Load(host, int(port), int(seed))
+    await load.run(float(rate), float(seconds))
+    result = {
+        "sent": load.sent,
+        "posts": load.posts,
+        "failed": len(load.failures),
+        "failures": load.failures[:10],
+        "longest": round(load.longest, 3),
+    }
+    sys.stdout.write(json.dumps(result) + "\n")
+
+
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:]))
