@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import yaml
 from tests.configuration.scratch import HOMESERVER, LOG, Disk, Site, failing
 
 from crossfade.configuration import facts, locate, mapped
+from crossfade.configuration._prove import same
 from crossfade.errors import UsageError
 from crossfade.recipes import load
 
@@ -116,6 +118,24 @@ def test_mapped(site: Site) -> None:
             mapped(outside, site.old, site.new, "media_store_path")
         assert caught.value.code == "path-outside"
         assert "media_store_path" in caught.value.what
+
+
+def test_mapped_by_the_longest_directory(site: Site) -> None:
+    """Configuration inside the data directory goes to the new configuration directory."""
+    old = replace(site.old, config=site.old.data / "etc")
+    assert mapped(old.config / "x", old, site.new) == site.new.config / "x"
+    old = replace(site.old, data=site.old.config / "data")
+    assert mapped(old.data / "x", old, site.new) == site.new.data / "x"
+
+
+def test_same_tells_types_apart() -> None:
+    """The proof's equality is stricter than Python's, but for nan."""
+    nan = float("nan")
+    assert same({"a": [1, None, nan]}, {"a": [1, None, nan]})
+    assert not any(
+        same(one, two) for one, two in [(1, True), (1, 1.0), ("1", 1), ([1], [1, 2]), ({}, [])]
+    )
+    assert not same({"a": 1, "b": 2}, {"b": 2, "a": 1})
 
 
 def test_database_outside(site: Site) -> None:

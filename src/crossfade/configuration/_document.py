@@ -57,7 +57,8 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Scalar:
-    """A scalar as it stands in the text: its span, value, and the names of the keys around it."""
+    """A scalar as it stands in the text: its span, value, and the names of the keys around it;
+    shared when an alias shows it under other keys too."""
 
     start: int
     end: int
@@ -65,6 +66,7 @@ class Scalar:
     value: str
     names: tuple[str, ...]
     is_key: bool
+    shared: bool
 
     @property
     def key(self) -> str:
@@ -103,8 +105,27 @@ class YamlFile:
     def scalars(self) -> list[Scalar]:
         """Every scalar of the text in order, keys included, each once."""
         seen: set[int] = set()
-        found = list(_scalars(self.root, (), seen, False)) if self.root is not None else []
+        found = list(self._scalars(self.root, (), seen, False)) if self.root is not None else []
         return sorted(found, key=lambda scalar: scalar.start)
+
+    def _scalars(
+        self, node: yaml.Node, names: tuple[str, ...], seen: set[int], is_key: bool
+    ) -> Iterator[Scalar]:
+        if id(node) in seen:
+            return
+        seen.add(id(node))
+        if isinstance(node, yaml.ScalarNode):
+            start, end = node.start_mark, node.end_mark
+            shared = id(node) in self._aliased
+            yield Scalar(start.index, end.index, start.line + 1, node.value, names, is_key, shared)
+        elif isinstance(node, yaml.SequenceNode):
+            for index, item in enumerate(node.value):
+                yield from self._scalars(item, (*names, str(index)), seen, False)
+        elif isinstance(node, yaml.MappingNode):
+            for key_node, value in node.value:
+                inner = (*names, str(key_node.value))
+                yield from self._scalars(key_node, inner, seen, True)
+                yield from self._scalars(value, inner, seen, False)
 
     def _below(self, outer: Found, part: str) -> Iterator[Found]:
         node = outer.node
@@ -233,22 +254,3 @@ def _merged(node: yaml.MappingNode) -> Iterator[tuple[yaml.Node, yaml.Node]]:
                         if pair[0].tag != _MERGE:
                             yield pair
                     yield from _merged(source)
-
-
-def _scalars(
-    node: yaml.Node, names: tuple[str, ...], seen: set[int], is_key: bool
-) -> Iterator[Scalar]:
-    if id(node) in seen:
-        return
-    seen.add(id(node))
-    if isinstance(node, yaml.ScalarNode):
-        start, end = node.start_mark, node.end_mark
-        yield Scalar(start.index, end.index, start.line + 1, node.value, names, is_key)
-    elif isinstance(node, yaml.SequenceNode):
-        for index, item in enumerate(node.value):
-            yield from _scalars(item, (*names, str(index)), seen, False)
-    elif isinstance(node, yaml.MappingNode):
-        for key_node, value in node.value:
-            inner = (*names, str(key_node.value))
-            yield from _scalars(key_node, inner, seen, True)
-            yield from _scalars(value, inner, seen, False)

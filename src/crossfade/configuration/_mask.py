@@ -40,8 +40,9 @@ class Fingerprints:
 
 
 def is_secret(scalar: Scalar) -> bool:
-    """Whether this scalar may be a secret: by the names around it, or by its looks."""
-    if _looks_secret(scalar.value):
+    """Whether this scalar may be a secret: by the names around it, or by its looks.  What an alias
+    shows under other names as well may be one of theirs."""
+    if _looks_secret(scalar.value) or (scalar.shared and not scalar.is_key):
         return True
     return not scalar.is_key and any(
         is_secret_name(name) or _MORE_NAMES.search(name) for name in scalar.names
