@@ -40,6 +40,10 @@ _HOP = frozenset(
 )
 # What a Connection field must never be able to strip: the other side would see another message.
 _KEPT = frozenset({b"host", b"content-length", b"expect", b"authorization", b"cookie"})
+# What we write ourselves in a request, or answer ourselves.
+_NOT_PASSED = _HOP | {b"expect", b"x-forwarded-for"}
+_PASSED = frozenset({b"host", b"content-length", b"x-forwarded-proto", b"x-forwarded-host"})
+_MEANT = _NOT_PASSED | _PASSED
 _NO_BODY = frozenset({204, 304})
 
 
@@ -87,8 +91,10 @@ class RequestHead:
         "http10",
         "length",
         "method",
+        "named",
         "target",
         "upgrade",
+        "via",
         "wants_continue",
         "wire",
     )
@@ -103,6 +109,8 @@ class RequestHead:
         self.close = http10
         self.upgrade = b""
         self.wants_continue = False
+        self.via: list[bytes] = []  # the values of X-Forwarded-For
+        self.named: set[bytes] = set()  # which of the fields that mean something here are there
         self.wire = b""
 
     @property
@@ -114,23 +122,13 @@ class RequestHead:
         """The head for the application.  ``peer`` is the client's address; ``target_host`` stands
         in for the Host that an HTTP/1.0 client need not send."""
         out = [b"%b %b HTTP/1.1\r\n" % (self.method, self.target)]
-        via, proto, host = [], False, False
-        for name, value in self.fields:
-            low = name.lower()
-            if low.startswith(b"x-forwarded-"):
-                if low == b"x-forwarded-for":
-                    via.append(value)
-                    continue
-                proto = proto or low == b"x-forwarded-proto"
-                host = host or low == b"x-forwarded-host"
-            out.append(b"%b: %b\r\n" % (name, value))
+        out += [b"%b: %b\r\n" % field for field in self.fields]
         if not self.host:
             out.append(b"Host: %b\r\n" % target_host)
-        via.append(peer)
-        out.append(b"X-Forwarded-For: %b\r\n" % b", ".join(via))
-        if not proto:
+        out.append(b"X-Forwarded-For: %b\r\n" % b", ".join([*self.via, peer]))
+        if b"x-forwarded-proto" not in self.named:
             out.append(b"X-Forwarded-Proto: http\r\n")
-        if not host and self.host:
+        if b"x-forwarded-host" not in self.named and self.host:
             out.append(b"X-Forwarded-Host: %b\r\n" % self.host)
         if self.length is None:
             out.append(b"Transfer-Encoding: chunked\r\n")
@@ -218,27 +216,28 @@ def _read_request_fields(request: RequestHead, headers: Headers) -> None:
     hosts = lengths = codings = 0
     wishes: list[bytes] = []
     upgrade = b""
-    hop = False
     for name, value in headers:
         low = name.lower()
+        if low not in _MEANT:
+            continue
+        request.named.add(low)
         if low == b"host":
             hosts += 1
             request.host = value
         elif low == b"content-length":
             lengths += 1
             request.length = _length(value, 400)
-        elif low in _HOP:
-            hop = True
-            if low == b"connection":
-                wishes += [wish.strip().lower() for wish in value.split(b",")]
-            elif low == b"transfer-encoding":
-                codings += 1
-                if value.lower() != b"chunked":
-                    raise BadHead(400, "a Transfer-Encoding other than chunked")
-            elif low == b"upgrade":
-                upgrade = value
+        elif low == b"connection":
+            wishes += [wish.strip().lower() for wish in value.split(b",")]
+        elif low == b"transfer-encoding":
+            codings += 1
+            if value.lower() != b"chunked":
+                raise BadHead(400, "a Transfer-Encoding other than chunked")
+        elif low == b"upgrade":
+            upgrade = value
+        elif low == b"x-forwarded-for":
+            request.via.append(value)
         elif low == b"expect":
-            hop = True
             if value.lower() != b"100-continue":
                 raise BadHead(417, "an Expect other than 100-continue")
             request.wants_continue = not request.http10
@@ -253,7 +252,9 @@ def _read_request_fields(request: RequestHead, headers: Headers) -> None:
     # An h2c tunnel would carry requests past the hold; a body before a tunnel has no clear end.
     if b"upgrade" in wishes and not request.http10 and request.length == 0:
         request.upgrade = b"" if upgrade.lower().startswith(b"h2") else upgrade
-    request.fields = _without_hop(headers, wishes, expect=True) if hop else headers
+    request.fields = headers
+    if not request.named <= _PASSED:
+        request.fields = _without(headers, _NOT_PASSED, wishes)
 
 
 def _check_target(request: RequestHead) -> None:
@@ -319,16 +320,14 @@ def _read_response_fields(response: ResponseHead, headers: Headers, method: byte
         length = 0
     response.length = length
     response.close = response.close or b"close" in wishes or length == -1
-    response.fields = _without_hop(headers, wishes) if hop else headers
+    response.fields = _without(headers, _HOP, wishes) if hop else headers
     if lengths and (response.status < 200 or response.status == 204):
         response.fields = [f for f in response.fields if f[0].lower() != b"content-length"]
 
 
-def _without_hop(headers: Headers, wishes: list[bytes], *, expect: bool = False) -> Headers:
-    """The fields that go on: none of the connection's own, none that Connection names."""
-    drop = _HOP.union(wish for wish in wishes if wish not in _KEPT)
-    if expect:
-        drop = drop | {b"expect"}
+def _without(headers: Headers, drop: frozenset[bytes], wishes: list[bytes]) -> Headers:
+    """The fields that go on: none of those to drop, none that Connection names."""
+    drop = drop.union(wish for wish in wishes if wish not in _KEPT)
     return [field for field in headers if field[0].lower() not in drop]
 
 
