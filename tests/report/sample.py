@@ -71,9 +71,9 @@ FINDINGS = {
 }
 
 
-def samples(seed: int = 1, before: float = 22.0, after: float = 22.0) -> list[Sample]:
+def samples(before: float = 22.0, after: float = 22.0) -> list[Sample]:
     """Requests at RATE: log-normal latencies, a hold at HOLD, and a paced release after PAUSE."""
-    chance = random.Random(seed)
+    chance = random.Random(1)
     found, arrived = [], HOLD - before
     waiting = 0
     while arrived < HOLD + PAUSE + after:
@@ -94,7 +94,11 @@ def samples(seed: int = 1, before: float = 22.0, after: float = 22.0) -> list[Sa
 
 
 def step(
-    name: str, began: float, seconds: float, outcome: StepOutcome = "done", hold: float | None = None
+    name: str,
+    began: float,
+    seconds: float,
+    outcome: StepOutcome = "done",
+    hold: float | None = None,
 ) -> StepRecord:
     """A step with its usual findings; ``hold`` (an epoch) puts it into a pause."""
     parts = [
@@ -208,8 +212,8 @@ def requests(found: list[Sample]) -> Requests:
     )
 
 
-def report() -> ReportData:
-    """An upgrade of Synapse that went well; a new value with every call."""
+def report(around: float = 22.0) -> ReportData:
+    """An upgrade of Synapse that went well; ``around`` seconds recorded before and after."""
     return ReportData(
         crossfade="0.1.0",
         upgrade="synapse-7f3a",
@@ -233,7 +237,7 @@ def report() -> ReportData:
             "limit": 10.0,
         },
         runs=[rehearsal(HOLD - 300), cutover(HOLD)],
-        requests=requests(samples()),
+        requests=requests(samples(around, around)),
         plan={
             "fingerprint": "8a41c0de77f21b3c",
             "steps": PLAN,
@@ -256,10 +260,11 @@ def broken() -> ReportData:
     run = data["runs"][-1]
     stop, sync, switch = run["steps"][-3:]
     wrong = finding("The new side answers as healthy", "500 Server Error", "GET /health", False)
-    sync.update(outcome="failed", findings=[*sync["findings"][:2], wrong])
-    stop.update(outcome="undone")
-    switch.update(outcome="skipped", began=sync["ended"] or 0, parts=[], findings=[], details={})
-    switch["ended"] = switch["began"]
+    sync |= {"outcome": "failed", "findings": [*sync["findings"][:2], wrong]}
+    stop |= {"outcome": "undone"}
+    at = sync["ended"]
+    switch |= {"outcome": "skipped", "began": at or 0.0, "ended": at, "parts": [], "findings": []}
+    switch |= {"details": {}}
     run["outcome"] = "went-back"
     run["error"] = {
         "code": "check-failed",
@@ -271,7 +276,7 @@ def broken() -> ReportData:
     found = [s._replace(side="old") for s in samples()]
     found[4500] = found[4500]._replace(status=502, side="-", total_ms=940.0)
     found[4700] = found[4700]._replace(status=0, side="old", total_ms=5000.0)
-    data.update(outcome="went-back", live="old", requests=requests(found))
+    data |= {"outcome": "went-back", "live": "old", "requests": requests(found)}
     data["going_back"] = {"price": "free", "sentence": "The old side serves; nothing was changed."}
     return data
 

@@ -56,6 +56,11 @@ class Sample(NamedTuple):
     method: str
 
     @property
+    def held(self) -> bool:
+        """Whether it really waited: finding a connection also takes a fraction of a millisecond."""
+        return self.held_ms >= 1.0
+
+    @property
     def failed(self) -> bool:
         """No answer at all, or one that says that the server failed (5xx)."""
         return self.status < 100 or self.status >= 500

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from crossfade.report.data import Finding, Outcome, ReportData, RunRecord, StepRecord
-from crossfade.report.words import count, duration, plural
+from crossfade.report.data import Finding, Outcome, Pause, ReportData, RunRecord, StepRecord
+from crossfade.report.words import count, duration
 
 __all__ = [
     "Phase",
     "Writes",
+    "covered",
     "failing",
     "headline",
+    "in_pause",
     "last_run",
     "next_command",
     "pause_sentence",
@@ -126,11 +128,11 @@ def phases(data: ReportData) -> list[Phase]:
     A step inside the pause without measured parts stands for itself.  Ordered by begin.
     """
     pause = data["pause"]
-    run = next((run for run in reversed(data["runs"]) if run["run"] == "cutover"), None)
-    if pause is None or run is None:
+    if pause is None:
         return []
+    run = next((run for run in reversed(data["runs"]) if _holds_pause(run, pause)), None)
     found = []
-    for step in run["steps"]:
+    for step in run["steps"] if run else ():
         ended = pause["ended"] if step["ended"] is None else step["ended"]
         spans = [(p["name"], p["began"], p["began"] + p["seconds"]) for p in step["parts"]]
         for name, first, last in spans or [(step["name"], step["began"], ended)]:
@@ -139,6 +141,29 @@ def phases(data: ReportData) -> list[Phase]:
                 began = first - pause["began"]
                 found.append(Phase(step["name"], name, began, began + last - first))
     return sorted(found, key=lambda phase: (phase.began, phase.ended))
+
+
+def _holds_pause(run: RunRecord, pause: Pause) -> bool:
+    # A later cutover may have been refused before its hold: the pause is not that one's.
+    return run["run"] == "cutover" and run["began"] <= pause["began"]
+
+
+def covered(found: Iterable[Phase]) -> float:
+    """Seconds that at least one of the phases covers."""
+    total, reached = 0.0, 0.0
+    for phase in sorted(found, key=lambda phase: phase.began):
+        total += max(0.0, phase.ended - max(phase.began, reached))
+        reached = max(reached, phase.ended)
+    return total
+
+
+def in_pause(step: StepRecord, pause: Pause | None) -> tuple[float, float] | None:
+    """Begin and end (epoch) of what a step spent in the pause of the last cutover."""
+    if pause is None or not step["in_pause"]:
+        return None
+    ended = pause["ended"] if step["ended"] is None else step["ended"]
+    began, ended = max(step["began"], pause["began"]), min(ended, pause["ended"])
+    return (began, ended) if ended > began else None
 
 
 def pause_sentence(data: ReportData) -> str:
@@ -158,4 +183,4 @@ def requests_sentence(data: ReportData) -> str:
         return ""
     failed = "none failed" if not seen["failed"] else f"{count(seen['failed'])} FAILED"
     longest = duration(seen["longest_ms"] / 1000)
-    return f"{plural(seen['total'], 'request')}, {failed}, {count(seen['held'])} held, longest {longest}"
+    return f"{count(seen['total'])}, {failed}, {count(seen['held'])} held, longest {longest}"

@@ -7,17 +7,12 @@ from hashlib import sha256
 from importlib.resources import files
 
 from crossfade.report.data import ReportData
-from crossfade.report.facts import (
-    headline,
-    last_run,
-    next_command,
-    writes,
-)
+from crossfade.report.facts import headline, last_run, next_command, writes
 from crossfade.report.latency import AROUND, Picture, picture
 from crossfade.report.markup import Markup, element
 from crossfade.report.plan import configuration, plan
 from crossfade.report.timeline import evidence, timeline, trouble
-from crossfade.report.words import count, date, duration
+from crossfade.report.words import count, date, duration, plural
 
 __all__ = ["as_html"]
 
@@ -122,7 +117,7 @@ def _requests(data: ReportData) -> list[Markup]:
         f"Every request from {before} before the pause to {before} after it, at its time of "
         "arrival and with its whole latency on a logarithmic scale. The shaded band is the pause: "
         "requests that arrive in it wait at the gate and are then answered. Below, the parts of "
-        f"the pause, magnified.{thinned}"
+        f"the pause, magnified.{_rows_told(drawing)}{thinned}"
     )
     return [
         element(
@@ -132,6 +127,19 @@ def _requests(data: ReportData) -> list[Markup]:
             element("figcaption", caption),
         )
     ]
+
+
+def _rows_told(drawing: Picture) -> str:
+    """How far the magnified parts explain the pause."""
+    if not drawing.rows:
+        return ""
+    left_out = (
+        f", the {drawing.rows} longest of them shown" if drawing.rows < drawing.phases else ""
+    )
+    seconds = duration(drawing.covered)
+    return (
+        f" {plural(drawing.phases, 'measured part').capitalize()}{left_out}, cover {seconds} of it."
+    )
 
 
 def _legend(drawing: Picture) -> Markup:
@@ -163,10 +171,14 @@ def _going_back(data: ReportData) -> Markup:
     return element(
         "div",
         element("p", "Price of going back now: ", element("strong", back["price"]), class_="price"),
-        element("p", back["sentence"]) if back["sentence"] else None,
+        element("p", _capital(back["sentence"])) if back["sentence"] else None,
         element("p", step, class_="next") if step else None,
         element("dl", files, class_="facts files") if files else None,
     )
+
+
+def _capital(sentence: str) -> str:
+    return sentence[:1].upper() + sentence[1:]
 
 
 def _footer(data: ReportData) -> Markup:

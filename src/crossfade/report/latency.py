@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from crossfade.report.data import Pause, ReportData, Sample
-from crossfade.report.facts import Phase, phases
+from crossfade.report.facts import Phase, covered, phases
 from crossfade.report.markup import Markup, element
 from crossfade.report.scale import Linear, Logarithmic, thin
-from crossfade.report.words import count, duration, plural
+from crossfade.report.words import duration, plural
 
 __all__ = ["AROUND", "Picture", "picture"]
 
@@ -18,7 +18,7 @@ AROUND = 15.0
 _WIDTH = 1000.0
 _HEIGHT = 300.0
 _STRIP = (304.0, 9.0)
-_FUNNEL = (313.0, 372.0)
+_FUNNEL = (313.0, 376.0)
 _ROW = 27.0
 _MOST_ROWS = 14
 _CROSS = "M-4.5-4.5L4.5 4.5M4.5-4.5L-4.5 4.5"
@@ -26,7 +26,11 @@ _CROSS = "M-4.5-4.5L4.5 4.5M4.5-4.5L-4.5 4.5"
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """The drawing, and how many requests of each kind stand in its window and are drawn."""
+    """The drawing, and how many requests of each kind stand in its window and are drawn.
+
+    phases is how many parts of the pause were measured, rows how many of them have a row, and
+    covered how many seconds of the pause they cover.
+    """
 
     svg: Markup
     old: int
@@ -35,6 +39,9 @@ class Picture:
     failed: int
     in_window: int
     drawn: int
+    phases: int
+    rows: int
+    covered: float
 
 
 def picture(data: ReportData) -> Picture | None:
@@ -49,7 +56,8 @@ def picture(data: ReportData) -> Picture | None:
     if pause is None:
         return None
     x = Linear(-AROUND, pause["ended"] - pause["began"] + AROUND, _WIDTH)
-    rows = _rows(phases(data))
+    found = phases(data)
+    rows = _rows(found)
     seen = _window(data, pause, x)
     shown = thin(seen)
     y = Logarithmic.over([sample.total_ms for sample in seen], _HEIGHT)
@@ -67,13 +75,14 @@ def picture(data: ReportData) -> Picture | None:
         class_="surface",
     )
     crosses = _crosses(x, y, pause, shown)
-    labels = (_labels(x, y, pause), _row_labels(pause, rows))
+    labels = (_labels(x, y, pause, bool(seen)), _row_labels(pause, rows))
     parts = (*_describe(pause, seen), surface, *labels, crosses)
     labelled = {"aria_labelledby": "latency-title", "aria_describedby": "latency-desc"}
     svg = element("svg", *parts, id="latency", role="img", height=height, width="100%", **labelled)
     served = [sample.side for sample in seen if not sample.failed]
     sides = (served.count("old"), served.count("new"), served.count("-"))
-    return Picture(svg, *sides, len(seen) - len(served), len(seen), len(shown))
+    drawn = (len(seen) - len(served), len(seen), len(shown))
+    return Picture(svg, *sides, *drawn, len(found), len(rows), covered(found))
 
 
 def _window(data: ReportData, pause: Pause, x: Linear) -> list[Sample]:
@@ -153,7 +162,7 @@ def _marks(x: Linear, y: Logarithmic, pause: Pause, shown: list[Sample]) -> Mark
     for sample in shown:
         if sample.failed:
             continue
-        told = element("title", _tell(sample)) if sample.held_ms else None
+        told = element("title", _tell(sample)) if sample.held else None
         at = f"M{x.at(sample.arrived - pause['began']):.2f} {y.at(sample.total_ms):.1f}h0"
         groups[sample.side].append(element("path", told, d=at))
     names = {"old": "old", "new": "new", "-": "gate"}
@@ -181,7 +190,7 @@ def _crosses(x: Linear, y: Logarithmic, pause: Pause, shown: list[Sample]) -> Ma
 
 
 def _tell(sample: Sample) -> str:
-    held = f", {duration(sample.held_ms / 1000)} of it held" if sample.held_ms else ""
+    held = f", {duration(sample.held_ms / 1000)} of it held" if sample.held else ""
     side = "the gate" if sample.side == "-" else f"the {sample.side} side"
     answer = f"{sample.status} from {side}" if sample.status else "no answer"
     return f"{sample.method}: {answer} after {duration(sample.total_ms / 1000)}{held}"
@@ -195,13 +204,14 @@ def _per_cent(at: float) -> str:
     return f"{at / _WIDTH * 100:.3f}%"
 
 
-def _labels(x: Linear, y: Logarithmic, pause: Pause) -> Markup:
+def _labels(x: Linear, y: Logarithmic, pause: Pause, recorded: bool) -> Markup:
     middle = x.at((pause["ended"] - pause["began"]) / 2)
     levels = [_text(0, y.at(v), duration(v / 1000), dx=-8, dy=4, class_="y") for v in y.decades()]
-    times = [_text(x.at(v), _HEIGHT + 22, _signed(v), class_="x") for v in x.ticks(8)]
+    times = [_text(x.at(v), _HEIGHT + 27, _signed(v), class_="x") for v in x.ticks(8)]
     name = _text(middle, -9, f"pause {duration(pause['seconds'])}", class_="pause-label")
-    unit = _text(_WIDTH, _HEIGHT + 40, "seconds from the hold", class_="unit")
-    return element("g", levels, times, name, unit)
+    unit = _text(_WIDTH, _HEIGHT + 45, "seconds from the hold", class_="unit")
+    nothing = _text(_WIDTH / 4, _HEIGHT / 2, "no request was recorded here", class_="x")
+    return element("g", levels if recorded else nothing, times, name, unit)
 
 
 def _signed(value: float) -> str:
@@ -215,7 +225,9 @@ def _row_labels(pause: Pause, rows: list[Phase]) -> Markup:
     for n, phase in enumerate(rows):
         right = inside.at(phase.began) > 0.55 * _WIDTH
         at = inside.at(phase.ended if right else phase.began)
-        step = element("tspan", f"{phase.step}: ", class_="step") if phase.step != phase.name else ""
+        step = (
+            element("tspan", f"{phase.step}: ", class_="step") if phase.step != phase.name else ""
+        )
         text = (step, element("tspan", phase.name), f" {duration(phase.seconds)}")
         labels.append(
             _text(at, _FUNNEL[1] + _ROW * n + 13, *text, class_="right" if right else "left")

@@ -36,5 +36,5 @@ def _sample(line: str) -> Sample | None:
         sample = Sample(float(epoch), float(total), float(held), int(status), side, method)
     except ValueError:
         return None
-    numbers_hold = all(math.isfinite(n) and n >= 0 for n in sample[:4] if not isinstance(n, str))
+    numbers_hold = all(math.isfinite(number) and number >= 0 for number in sample[:4])
     return sample if numbers_hold and side in ("old", "new", "-") else None

@@ -50,7 +50,7 @@ class Logarithmic:
         least = max(min(values, default=1.0), 0.1)
         most = max(max(values, default=10.0), least * 10)
         power = 10.0 ** math.floor(math.log10(most))
-        last = next(power * m for m in (1, 2, 5, 10) if power * m >= most)
+        last = next(power * m for m in (1, 2, 5, 10, 20) if power * m > most * 1.05)
         return cls(10.0 ** math.floor(math.log10(least)), last, length)
 
     def at(self, value: float) -> float:

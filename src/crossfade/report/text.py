@@ -6,10 +6,11 @@ import textwrap
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from crossfade.report.data import Finding, ReportData, RunRecord, StepRecord, Trouble
+from crossfade.report.data import Finding, Pause, ReportData, RunRecord, StepRecord, Trouble
 from crossfade.report.facts import (
     failing,
     headline,
+    in_pause,
     last_run,
     next_command,
     pause_sentence,
@@ -24,7 +25,14 @@ __all__ = ["as_text"]
 
 _MOST_FAILING = 4
 _STYLES = {"bold": "1", "faint": "2", "bad": "31", "good": "32", "warn": "33"}
-_OUTCOMES = {"done": "good", "failed": "bad", "undone": "warn", "skipped": "faint", "running": "warn"}
+_OUTCOMES = {
+    "done": "good",
+    "failed": "bad",
+    "undone": "warn",
+    "skipped": "faint",
+    "running": "warn",
+}
+_OUTCOMES |= {"went-back": "warn", "interrupted": "warn"}
 _GOOD = ("planned", "rehearsed", "done", "rolled-back", "retired")
 _LABEL = 12
 
@@ -45,9 +53,9 @@ class _Paper(NamedTuple):
         for line in visible(text, keep="\n").split("\n"):
             given = lead if not lines else indent
             width = max(self.width, len(indent) + 20)
-            lines += textwrap.wrap(
-                line, width, initial_indent=given, subsequent_indent=indent
-            ) or [given.rstrip()]
+            lines += textwrap.wrap(line, width, initial_indent=given, subsequent_indent=indent) or [
+                given.rstrip()
+            ]
         return lines
 
     def labelled(self, label: str, text: str, style: str | None = None) -> list[str]:
@@ -81,7 +89,7 @@ def as_text(data: ReportData, *, width: int, colour: bool) -> str:
 def _head(paper: _Paper, data: ReportData) -> Iterator[str]:
     title = f"{data['title']} {data['old_version']} → {data['new_version']}"
     yield from (paper.paint(line, "bold") for line in paper.wrap(title, ""))
-    style = "good" if data["outcome"] in _GOOD else "bad"
+    style = "good" if data["outcome"] in _GOOD else _OUTCOMES.get(data["outcome"], "bad")
     yield from (paper.paint(line, style) for line in paper.wrap(headline(data), ""))
 
 
@@ -106,13 +114,14 @@ def _steps(paper: _Paper, data: ReportData) -> Iterator[str]:
     run = last_run(data)
     if run is None:
         for number, planned in enumerate(data["plan"]["steps"], 1):
-            line = f"  {number:>2}   {planned['name']}"
             seconds = planned["seconds"]
-            yield line if seconds is None else f"{line:<21}about {duration(seconds)}"
+            took = "" if seconds is None else f"about {duration(seconds)}"
+            name = visible(planned["name"], keep="")
+            yield f"  {number:>2}   {name:<12}{took:>14}".rstrip()
         return
     yield paper.paint(_title(run), "bold")
     for number, step in enumerate(run["steps"], 1):
-        yield _step(paper, number, step)
+        yield _step(paper, number, step, data["pause"])
 
 
 def _title(run: RunRecord) -> str:
@@ -123,12 +132,17 @@ def _title(run: RunRecord) -> str:
     return f"{name}, {run['outcome']}{unmuted}, {date(run['began'])}, {took}"
 
 
-def _step(paper: _Paper, number: int, step: StepRecord) -> str:
+def _step(paper: _Paper, number: int, step: StepRecord, pause: Pause | None) -> str:
     seconds = step_seconds(step)
     took = "" if seconds is None else duration(seconds)
     mark = paper.paint(outcome_mark(step["outcome"]), _OUTCOMES.get(step["outcome"], "bad"))
-    inside = paper.paint("  in the pause", "faint") if step["in_pause"] else ""
+    inside = paper.paint(_in_pause(step, pause), "faint") if step["in_pause"] else ""
     return f"  {number:>2} {mark} {visible(step['name'], keep=''):<12}{took:>12}{inside}".rstrip()
+
+
+def _in_pause(step: StepRecord, pause: Pause | None) -> str:
+    span = in_pause(step, pause)
+    return f"  {duration(span[1] - span[0])} of it in the pause" if span else "  in the pause"
 
 
 def _failing(paper: _Paper, data: ReportData) -> Iterator[str]:
@@ -138,9 +152,8 @@ def _failing(paper: _Paper, data: ReportData) -> Iterator[str]:
     yield paper.paint("Does not hold", "bold")
     for step, finding in found[:_MOST_FAILING]:
         yield from _finding(paper, step, finding)
-    if more := len(found) - _MOST_FAILING:
-        if more > 0:
-            yield f"  and {plural(more, 'more finding')}, in the report"
+    if len(found) > _MOST_FAILING:
+        yield f"  and {plural(len(found) - _MOST_FAILING, 'more finding')}, in the report"
 
 
 def _finding(paper: _Paper, step: StepRecord, finding: Finding) -> Iterator[str]:

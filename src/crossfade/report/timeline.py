@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 
 from crossfade.report.data import Finding, ReportData, RunRecord, StepRecord, Trouble
-from crossfade.report.facts import step_seconds
+from crossfade.report.facts import in_pause, step_seconds
 from crossfade.report.markup import Markup, element
 from crossfade.report.scale import Linear
 from crossfade.report.words import clock, date, duration, plural
@@ -29,11 +29,14 @@ def outcome_mark(outcome: str) -> str:
 
 
 def timeline(data: ReportData) -> list[Markup]:
-    """Each run with its steps as horizontal bars on the run's own scale."""
-    return [_run(data, run) for run in data["runs"]]
+    """Each run with its steps as horizontal bars on the run's own scale.
+
+    The latest run's error is not told here: it stands at the top of the report.
+    """
+    return [_run(data, run, run is not data["runs"][-1]) for run in data["runs"]]
 
 
-def _run(data: ReportData, run: RunRecord) -> Markup:
+def _run(data: ReportData, run: RunRecord, with_error: bool) -> Markup:
     ends = [s["ended"] for s in run["steps"] if s["ended"] is not None]
     begins = [s["began"] for s in run["steps"]]
     ended = run["ended"] if run["ended"] is not None else max([*ends, *begins, run["began"]])
@@ -47,7 +50,7 @@ def _run(data: ReportData, run: RunRecord) -> Markup:
         "section",
         element("h3", name, " ", outcome, " ", unmuted, " ", said),
         element("table", _head(), element("tbody", [_row(data, x, s) for s in run["steps"]])),
-        trouble(run["error"]) if run["error"] else None,
+        trouble(run["error"]) if run["error"] and with_error else None,
         class_="run",
     )
 
@@ -64,15 +67,17 @@ def _row(data: ReportData, x: Linear, step: StepRecord) -> Markup:
     left = x.at(step["began"])
     right = x.at(step["ended"]) if step["ended"] is not None else x.length
     bar = element("rect", x=left, y=3, width=max(right - left, 0.0), height=10, class_="whole")
+    inside = in_pause(step, data["pause"])
     drawing = element(
         "svg",
         element("title", f"{step['name']}: {step['outcome']}"),
         _pause_shade(data, x) if step["in_pause"] else None,
         bar,
+        _inside(x, *inside) if inside else None,
         viewBox="0 0 1000 16",
         preserveAspectRatio="none",
         role="img",
-        class_=step["outcome"] + (" in-pause" if step["in_pause"] else ""),
+        class_=step["outcome"],
     )
     told = element("span", "pause", class_="tag pause") if step["in_pause"] else None
     return element(
@@ -84,6 +89,11 @@ def _row(data: ReportData, x: Linear, step: StepRecord) -> Markup:
         element("td", "" if seconds is None else duration(seconds), class_="number"),
         class_=step["outcome"],
     )
+
+
+def _inside(x: Linear, began: float, ended: float) -> Markup:
+    left, right = x.at(began), x.at(ended)
+    return element("rect", x=left, y=3, width=right - left, height=10, class_="inside")
 
 
 def _pause_shade(data: ReportData, x: Linear) -> Markup | None:
@@ -122,7 +132,9 @@ def _step(step: StepRecord) -> Markup:
     if failed:
         told = f"{failed} of {plural(total, 'finding')} fail" + ("s" if failed == 1 else "")
     else:
-        told = f"{plural(total, 'finding')}" + (", all hold" if total > 1 else ", holds" if total else "")
+        told = f"{plural(total, 'finding')}" + (
+            ", all hold" if total > 1 else ", holds" if total else ""
+        )
     summary = element(
         "summary",
         element("span", outcome_mark(step["outcome"]), class_=f"sign {step['outcome']}"),

@@ -12,18 +12,21 @@ def duration(seconds: float) -> str:
     """A duration for people: ``412 ms``, ``1.21 s``, ``42.1 s``, ``3 min 12 s``, ``2 h 5 min``."""
     if seconds < 0:
         return f"\N{MINUS SIGN}{duration(-seconds)}"
-    if seconds < 0.0995:
-        return f"{seconds * 1000:.1f} ms".replace(".0 ", " ")
     if seconds < 0.9995:
-        return f"{seconds * 1000:.0f} ms"
-    if seconds < 9.995:
-        return f"{seconds:.2f} s"
+        return _trimmed(seconds * 1000, 1 if seconds < 0.0995 else 0, "ms")
     if seconds < 59.95:
-        return f"{seconds:.1f} s"
+        return _trimmed(seconds, 2 if seconds < 9.995 else 1, "s")
     minutes, rest = divmod(round(seconds), 60)
     if minutes < 60:
-        return f"{minutes} min {rest} s"
-    return f"{minutes // 60} h {minutes % 60} min"
+        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+
+
+def _trimmed(value: float, decimals: int, unit: str) -> str:
+    # A whole number is said as one: the limit of 10 s is not "10.0 s".
+    whole, _, fraction = f"{value:.{decimals}f}".partition(".")
+    return f"{whole}.{fraction} {unit}" if fraction.strip("0") else f"{whole} {unit}"
 
 
 def count(number: int) -> str:
