@@ -124,7 +124,7 @@ def documents(draw: Draw) -> tuple[dict[str, Any], list[tuple[str, tuple[Any, ..
     return model, writer.pieces
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.data())
 def test_edits(data: st.DataObject) -> None:
     """The edited values are new, the model is otherwise the same, and so is every other byte."""
@@ -153,7 +153,7 @@ def test_edits(data: st.DataObject) -> None:
     assert [finding.holds for finding in findings] == [True, True]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(documents(), st.data())
 def test_proof_notices_tampering(
     document: tuple[dict[str, Any], list[tuple[str, tuple[Any, ...] | None]]], data: st.DataObject

@@ -53,7 +53,7 @@ def test_checks_are_the_same_in_both() -> None:
 
 
 @pytest.mark.parametrize("name", SCHEMAS)
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(data=st.data())
 def test_agrees_with_jsonschema(name: str, data: st.DataObject) -> None:
     """Whatever is put in, taken out or renamed, both validators say the same."""
