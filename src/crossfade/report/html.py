@@ -85,7 +85,7 @@ def _numbers(data: ReportData) -> Markup | None:
         tiles.append(_tile("Requests", count(seen["total"]), longest))
         tiles.append(_zero("Failed requests", seen["failed"], "of all that the gate saw"))
         after = seen["served_by_old_after_drain"]
-        tiles.append(_zero("Old after the drain", after, "requests served by the old side"))
+        tiles.append(_zero("Old after the drain", after, "requests that it served"))
     if found := writes(data):
         known = found.acknowledged
         note = "acknowledged writes" if known is None else f"of {count(known)} acknowledged"
@@ -134,11 +134,11 @@ def _rows_told(drawing: Picture) -> str:
     if not drawing.rows:
         return ""
     left_out = (
-        f", the {drawing.rows} longest of them shown" if drawing.rows < drawing.phases else ""
+        f", the {drawing.rows} longest of them shown," if drawing.rows < drawing.phases else ""
     )
     seconds = duration(drawing.covered)
     return (
-        f" {plural(drawing.phases, 'measured part').capitalize()}{left_out}, cover {seconds} of it."
+        f" {plural(drawing.phases, 'measured part').capitalize()}{left_out} cover {seconds} of it."
     )
 
 

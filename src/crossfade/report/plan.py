@@ -67,7 +67,7 @@ def configuration(configured: Configured | None) -> Markup | None:
     """The unified diff, coloured; its own signs stay, so that it reads without colour too."""
     if configured is None:
         return None
-    lines = configured["difference"].split("\n")
+    lines = configured["difference"].rstrip("\n").split("\n")
     if not configured["difference"].strip():
         return element("p", "The configuration was carried over without a difference.")
     body = [element("span", line + "\n", class_=_kind(line)) for line in lines]
