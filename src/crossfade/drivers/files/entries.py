@@ -43,6 +43,7 @@ _ANOTHER: Final = frozenset(
     | {errno.ELOOP, errno.ENXIO, errno.EISDIR, errno.EINVAL}  # a link, a socket, ... took its place
 )
 
+_SKIPPED: Final = {stat.S_IFSOCK: "socket", stat.S_IFCHR: "device", stat.S_IFBLK: "device"}
 _OPEN_AT_ONCE: Final = 32
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -90,9 +91,7 @@ class Entry(NamedTuple):
     @property
     def skipped(self) -> str:
         """Why the entry is no data (``socket`` or ``device``), else an empty string."""
-        if stat.S_ISSOCK(self.mode):
-            return "socket"
-        return "device" if stat.S_ISCHR(self.mode) or stat.S_ISBLK(self.mode) else ""
+        return _SKIPPED.get(stat.S_IFMT(self.mode), "")
 
     @property
     def sparse(self) -> bool:

@@ -52,9 +52,11 @@ class Mirror:
         """Do the pass.  Raises Failed (file-unreadable, disk-full, target-unwritable)."""
         source, target = self._roots
         looked_at = time.time_ns()
-        found = scan(source)
-        self._source = {name: entry for name, entry in found.items() if not entry.skipped}
-        self.skipped = tuple(f"{n} ({e.skipped})" for n, e in found.items() if e.skipped)
+        self._source = scan(source)
+        skipped = {name: entry.skipped for name, entry in self._source.items() if entry.skipped}
+        for name in skipped:
+            del self._source[name]
+        self.skipped = tuple(f"{name} ({kind})" for name, kind in skipped.items())
         self._target = scan(target)
         self._known = self._copied_by_rsync(before) if before else set()
         work = difference(self._source, self._target, self._index)
@@ -64,7 +66,8 @@ class Mirror:
         self._settle(work)
         try:
             durable.make(target, self._changed)
-            self._index.replace(self._equal(work, looked_at))
+            if self._looked or work.remove or not self._index.present:
+                self._index.replace(self._equal(work, looked_at))
         except OSError as error:
             raise unwritable(target.path, HERE, error) from error
         return CopyReport(len(self._changed), len(work.remove), self._bytes)
