@@ -44,6 +44,8 @@ class Keeper:
         self._listen = listen
         self._one_at_a_time = asyncio.Lock()
         self._timer: asyncio.TimerHandle | None = None
+        # The wall clock may be set while we run, so it counts only across a restart.
+        self._lease_ends = self._cap_ends = 0.0
         self._tasks: set[asyncio.Task[None]] = set()
         self._saved: dict[str, int] = {}
 
@@ -55,15 +57,19 @@ class Keeper:
             except OSError as error:
                 _log.error("requests are not recorded any more: %s", error.strerror)
         self._file.save_now(self.gate.state, self.gate.counters)
-        if self.gate.state.hold is not None:
+        hold = self.gate.state.hold
+        if hold is not None:
             _log.info("held since before the start")
+            wall = time.time()
+            self._lease_ends = monotonic() + hold.left(wall)
+            self._cap_ends = monotonic() + min(hold.cap, hold.cap_until - wall)
             await self._lease_over()
 
     def status(self) -> dict[str, object]:
         """Everything there is to know, as plain data."""
-        gate, now = self.gate, time.time()
+        gate, now = self.gate, monotonic()
         hold = gate.state.hold
-        oldest = min((exchange.arrived for exchange in gate.waiting), default=monotonic())
+        oldest = min((exchange.arrived for exchange in gate.waiting), default=now)
         return {
             "side": gate.state.side.value,
             "epoch": gate.state.epoch,
@@ -71,13 +77,13 @@ class Keeper:
             "drained": hold is not None and hold.drained,
             "in_flight": len(gate.in_flight),
             "waiting": len(gate.waiting),
-            "oldest_waiting": round(monotonic() - oldest, 3),
+            "oldest_waiting": round(now - oldest, 3),
             "tunnels": len(gate.tunnels),
             "clients": len(gate.clients),
             "pool": len(gate.pool),
             **gate.counters.as_json(),
-            "lease_left": round(hold.left(now), 3) if hold else 0.0,
-            "cap_left": round(max(0.0, hold.cap_until - now), 3) if hold else 0.0,
+            "lease_left": round(max(0.0, self._ends - now), 3) if hold else 0.0,
+            "cap_left": round(max(0.0, self._cap_ends - now), 3) if hold else 0.0,
             "targets": {side.value: str(target) for side, target in gate.state.targets.items()},
             "record": gate.state.record,
             "listen": str(self._listen),
@@ -156,7 +162,10 @@ class Keeper:
         """Time limits, and the counters to disk, once a second until cancelled."""
         while True:
             await asyncio.sleep(_TICK)
-            self.gate.check()
+            try:
+                self.gate.check()
+            except Exception:  # noqa: BLE001 - a bug there must not end the time limits for all
+                _log.exception("bug in the time limits")
             if self.gate.counters.as_json() != self._saved:
                 async with self._one_at_a_time:
                     try:
@@ -196,13 +205,24 @@ class Keeper:
         await self._file.save(state, counters)
         self._saved = counters.as_json()
 
+    @property
+    def _ends(self) -> float:
+        """When the hold ends by itself, unless it is renewed."""
+        return min(self._lease_ends, self._cap_ends)
+
     def _act(self, state: GateState) -> None:
+        before, hold = self.gate.state.hold, state.hold
         self.gate.become(state)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if state.hold is not None:
-            self._timer = self.gate.loop.call_later(state.hold.left(time.time()), self._ring)
+        if hold is None:
+            return
+        if before is None:
+            self._cap_ends = monotonic() + hold.cap
+        if before is None or hold.lease_until != before.lease_until:
+            self._lease_ends = monotonic() + hold.lease
+        self._timer = self.gate.loop.call_later(max(0.0, self._ends - monotonic()), self._ring)
 
     def _ring(self) -> None:
         task = self.gate.loop.create_task(self._lease_over())
@@ -215,7 +235,7 @@ class Keeper:
             hold = self.gate.state.hold
             if hold is None:
                 return
-            if hold.left(time.time()) > 0.0:
+            if monotonic() < self._ends:
                 self._act(self.gate.state)  # renewed in the meantime: wait for the new end
                 return
             state, side = self.gate.state, hold.decides(self.gate.state.side)
