@@ -203,7 +203,7 @@ class FilesContract:
         source, target = tmp_path / "many", tmp_path / "copy"
         for directory in range(10):
             (source / str(directory)).mkdir(parents=True)
-            for number in range(250):
+            for number in range(120):
                 (source / str(directory) / str(number)).write_text(str(number))
         self.files(source).copy_to(target)
         assert self.files(source).digest().differences(self.files(target).digest()) == ()
