@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from tests.gateway.conftest import Trio
 from tests.gateway.scratch import receive_all
 
+from crossfade.gateway.answers import parse_response
 from crossfade.gateway.bodies import BadBody, ChunkedBody
-from crossfade.gateway.heads import BadHead, parse_request, parse_response
+from crossfade.gateway.fields import BadHead
+from crossfade.gateway.heads import parse_request
 from crossfade.gateway.limits import Limits
 
 LIMITS = Limits()

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, cast
 
 from crossfade.gateway.bodies import BadBody, Body, body_of
 from crossfade.gateway.exchange import Exchange
-from crossfade.gateway.heads import BadHead, RequestHead, parse_request, refuse_early
+from crossfade.gateway.fields import BadHead
+from crossfade.gateway.heads import RequestHead, parse_request, refuse_early
 
 if TYPE_CHECKING:
     from crossfade.gateway.gate import Gate

@@ -8,8 +8,9 @@ from enum import Enum
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from crossfade.gateway.answers import ResponseHead
 from crossfade.gateway.bodies import chunk
-from crossfade.gateway.heads import RequestHead, ResponseHead
+from crossfade.gateway.heads import RequestHead
 from crossfade.gateway.tunnel import Tunnel
 from crossfade.model import Side
 

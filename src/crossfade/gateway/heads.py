@@ -1,4 +1,4 @@
-"""Heads of requests and responses: strictly checked, parsed by llhttp, written anew.
+"""Heads of requests: strictly checked, parsed by llhttp, written anew.
 
 Two readers have to agree before a head counts: our own expression over the raw bytes, which lets
 through only lines that every reader ends and splits in the same place, and llhttp.  Nothing of the
@@ -8,72 +8,32 @@ raw head is passed on; what goes out is written from the parsed fields.
 from __future__ import annotations
 
 import re
-from typing import NoReturn
 
-from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser, HttpResponseParser
+from httptools import HttpRequestParser
 
+from crossfade.gateway.fields import (
+    FIELDS,
+    HOP,
+    TOKEN,
+    BadHead,
+    Fields,
+    Headers,
+    feed,
+    length_of,
+    without,
+)
 from crossfade.gateway.limits import Limits
 
-__all__ = [
-    "BadHead",
-    "RequestHead",
-    "ResponseHead",
-    "parse_request",
-    "parse_response",
-    "refuse_early",
-]
+__all__ = ["RequestHead", "parse_request", "refuse_early"]
 
-Headers = list[tuple[bytes, bytes]]
-
-_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
-_FIELDS = rb"(?:" + _TOKEN + rb":[\t\x20-\x7e\x80-\xff]*+\r\n)*+\r\n"
-_REQUEST = re.compile(_TOKEN + rb" [\x21-\x7e\x80-\xff]++ HTTP/1\.[01]\r\n" + _FIELDS)
-_RESPONSE = re.compile(rb"HTTP/1\.[01] [1-5][0-9][0-9](?: [\t\x20-\x7e\x80-\xff]*+)?\r\n" + _FIELDS)
+_REQUEST = re.compile(TOKEN + rb" [\x21-\x7e\x80-\xff]++ HTTP/1\.[01]\r\n" + FIELDS)
 _HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%\-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
-_LENGTH = re.compile(rb"[0-9]{1,18}")
 _ABSOLUTE = re.compile(rb"https?://([^/?#@]*)([/?].*)?", re.IGNORECASE)
 
-# Fields that belong to one connection, not to the message.
-_HOP = frozenset(
-    {b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"transfer-encoding"}
-    | {b"upgrade"}
-)
-# What a Connection field must never be able to strip: the other side would see another message.
-_KEPT = frozenset({b"host", b"content-length", b"expect", b"authorization", b"cookie"})
 # What we write ourselves in a request, or answer ourselves.
-_NOT_PASSED = _HOP | {b"expect", b"x-forwarded-for"}
+_NOT_PASSED = HOP | {b"expect", b"x-forwarded-for"}
 _PASSED = frozenset({b"host", b"content-length", b"x-forwarded-proto", b"x-forwarded-host"})
 _MEANT = _NOT_PASSED | _PASSED
-_NO_BODY = frozenset({204, 304})
-
-
-class BadHead(Exception):
-    """A head that is refused: the status for the answer, and one sentence."""
-
-    def __init__(self, status: int, why: str) -> None:
-        super().__init__(why)
-        self.status = status
-        self.why = why
-
-
-class _Fields:
-    """What llhttp calls back with."""
-
-    __slots__ = ("complete", "headers", "target")
-
-    def __init__(self) -> None:
-        self.target = b""
-        self.headers: Headers = []
-        self.complete = False
-
-    def on_url(self, url: bytes) -> None:
-        self.target += url
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self.headers.append((name, value.rstrip(b" \t")))
-
-    def on_headers_complete(self) -> None:
-        self.complete = True
 
 
 class RequestHead:
@@ -141,40 +101,6 @@ class RequestHead:
         return wire
 
 
-class ResponseHead:
-    """A checked response head.
-
-    length is the number of body bytes, None for a chunked body and -1 for one that ends with the
-    connection.  close says that the connection is not to be used again.  plain is the head for a
-    client that keeps its connection, when the body needs no other framing.
-    """
-
-    __slots__ = ("close", "fields", "length", "plain", "reason", "status", "upgrade")
-
-    def __init__(self, status: int, reason: bytes) -> None:
-        self.status = status
-        self.reason = reason
-        self.fields: Headers = []
-        self.length: int | None = 0
-        self.close = False
-        self.upgrade = b""
-        self.plain = b""
-
-    def forwarded(self, *, chunked: bool, close: bool) -> bytes:
-        """The head for the client, with the framing that we chose for the body."""
-        out = [b"HTTP/1.1 %d %b\r\n" % (self.status, self.reason)]
-        out += [b"%b: %b\r\n" % field for field in self.fields]
-        if self.status == 101:
-            out.append(b"Connection: Upgrade\r\nUpgrade: %b\r\n" % self.upgrade)
-        elif chunked:
-            out.append(b"Transfer-Encoding: chunked\r\n")
-        out.append(b"Connection: close\r\n\r\n" if close else b"\r\n")
-        wire = b"".join(out)
-        if not chunked and not close:
-            self.plain = wire
-        return wire
-
-
 def refuse_early(data: bytes, limits: Limits) -> None:
     """Refuse the beginning of a request head that can never become a good one.
 
@@ -196,9 +122,9 @@ def parse_request(head: bytes, limits: Limits) -> RequestHead:
     if len(head) > limits.head_bytes or not _REQUEST.fullmatch(head):
         refuse_early(head, limits)
         raise BadHead(400, "the request head is malformed")
-    seen = _Fields()
+    seen = Fields()
     parser = HttpRequestParser(seen)
-    _feed(parser, head, seen, 400)
+    feed(parser, head, seen, 400)
     if len(seen.target) > limits.target_bytes:
         raise BadHead(414, "the request target is too long")
     if len(seen.headers) > limits.header_count:
@@ -226,7 +152,7 @@ def _read_request_fields(request: RequestHead, headers: Headers) -> None:
             request.host = value
         elif low == b"content-length":
             lengths += 1
-            request.length = _length(value, 400)
+            request.length = length_of(value, 400)
         elif low == b"connection":
             wishes += [wish.strip().lower() for wish in value.split(b",")]
         elif low == b"transfer-encoding":
@@ -254,7 +180,7 @@ def _read_request_fields(request: RequestHead, headers: Headers) -> None:
         request.upgrade = b"" if upgrade.lower().startswith(b"h2") else upgrade
     request.fields = headers
     if not request.named <= _PASSED:
-        request.fields = _without(headers, _NOT_PASSED, wishes)
+        request.fields = without(headers, _NOT_PASSED, wishes)
 
 
 def _check_target(request: RequestHead) -> None:
@@ -273,85 +199,3 @@ def _check_target(request: RequestHead) -> None:
     if not authority or (request.host or authority).lower() != authority.lower():
         raise BadHead(400, "the request target and Host name different hosts")
     request.target = rest if rest.startswith(b"/") else b"/" + rest
-
-
-def parse_response(head: bytes, method: bytes, limits: Limits) -> ResponseHead:
-    """Read a whole response head to a request with ``method``.  Raises BadHead with 502."""
-    match = _RESPONSE.fullmatch(head)
-    if len(head) > limits.head_bytes or match is None:
-        raise BadHead(502, "the application's response head is malformed")
-    seen = _Fields()
-    parser = HttpResponseParser(seen)
-    _feed(parser, head, seen, 502)
-    if len(seen.headers) > limits.header_count:
-        raise BadHead(502, "the application's response has too many header fields")
-    response = ResponseHead(parser.get_status_code(), head[13 : head.index(b"\r\n")])
-    response.close = head[7] == 0x30
-    _read_response_fields(response, seen.headers, method)
-    return response
-
-
-def _read_response_fields(response: ResponseHead, headers: Headers, method: bytes) -> None:
-    """Sort the fields, and find out how the body ends."""
-    lengths = codings = 0
-    length: int | None = -1
-    wishes: list[bytes] = []
-    hop = False
-    for name, value in headers:
-        low = name.lower()
-        if low == b"content-length":
-            lengths += 1
-            length = _length(value, 502)
-        elif low in _HOP:
-            hop = True
-            if low == b"connection":
-                wishes += [wish.strip().lower() for wish in value.split(b",")]
-            elif low == b"transfer-encoding":
-                codings += 1
-                if value.lower() != b"chunked":
-                    raise BadHead(502, "the application's Transfer-Encoding is not chunked")
-            elif low == b"upgrade":
-                response.upgrade = value
-    if lengths > 1 or codings > 1 or (lengths and codings):
-        raise BadHead(502, "the application gives the length of its body in conflicting ways")
-    if codings:
-        length = None
-    if method == b"HEAD" or response.status < 200 or response.status in _NO_BODY:
-        length = 0
-    response.length = length
-    response.close = response.close or b"close" in wishes or length == -1
-    response.fields = _without(headers, _HOP, wishes) if hop else headers
-    if lengths and (response.status < 200 or response.status == 204):
-        response.fields = [f for f in response.fields if f[0].lower() != b"content-length"]
-
-
-def _without(headers: Headers, drop: frozenset[bytes], wishes: list[bytes]) -> Headers:
-    """The fields that go on: none of those to drop, none that Connection names."""
-    drop = drop.union(wish for wish in wishes if wish not in _KEPT)
-    return [field for field in headers if field[0].lower() not in drop]
-
-
-def _length(value: bytes, status: int) -> int:
-    """A Content-Length: decimal digits and nothing else."""
-    if not _LENGTH.fullmatch(value):
-        raise BadHead(status, "the Content-Length is not a number")
-    return int(value)
-
-
-def _feed(
-    parser: HttpRequestParser | HttpResponseParser, head: bytes, seen: _Fields, status: int
-) -> None:
-    """Let llhttp read the head; it has to end where we say that it ends."""
-    try:
-        parser.feed_data(head)
-    except HttpParserUpgrade:
-        pass
-    except HttpParserError as error:
-        _refuse(status, error)
-    if not seen.complete:
-        raise BadHead(status, "the head is malformed")
-
-
-def _refuse(status: int, error: Exception) -> NoReturn:
-    """Turn llhttp's complaint into ours; its text names the rule, never the client's bytes."""
-    raise BadHead(status, f"the head is malformed: {error}") from None

@@ -7,8 +7,9 @@ import os
 from time import monotonic
 from typing import TYPE_CHECKING, cast
 
+from crossfade.gateway.answers import ResponseHead, parse_response
 from crossfade.gateway.bodies import BadBody, Body, CloseBody, body_of
-from crossfade.gateway.heads import BadHead, ResponseHead, parse_response
+from crossfade.gateway.fields import BadHead
 
 if TYPE_CHECKING:
     from crossfade.gateway.exchange import Exchange
