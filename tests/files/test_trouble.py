@@ -174,6 +174,24 @@ def test_reads_only_what_changed(tmp_path: Path, rsync: str) -> None:
     assert fresh.differences(one) == ()
 
 
+@both
+def test_young_entries_are_not_trusted(tmp_path: Path, rsync: str) -> None:
+    """An entry touched just before a pass or a digest is read again by the next one."""
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.mkdir()
+    (source / "file").write_bytes(os.urandom(1 << 20))
+    files = TreeFiles("uploads", source, rsync=rsync)
+    settle(source)
+    (source / "file").chmod(0o640)
+    files.copy_to(target)
+    (source / "file").chmod(0o600)
+    files.digest()
+    assert bytes_read(files.digest) > 1 << 20
+    (source / "file").chmod(0o640)
+    files.copy_to(target)
+    assert bytes_read(lambda: files.copy_to(target)) > 1 << 20
+
+
 def test_a_link_to_the_source_is_no_copy(tmp_path: Path) -> None:
     """A target whose files are hard links to the source's gets files of its own."""
     source, target = tmp_path / "source", tmp_path / "target"
