@@ -248,7 +248,7 @@ def _requests(
         "failed": sum(sample.failed for sample in samples),
         "served_by_old_after_drain": state.served_after_drain if state else 0,
         "longest_ms": max((sample.total_ms for sample in samples), default=0.0),
-        "held": sum(sample.held_ms > 0 for sample in samples),
+        "held": sum(sample.held for sample in samples),
         "samples": samples,
     }
 

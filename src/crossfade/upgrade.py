@@ -80,9 +80,10 @@ def cut_over(site: Site) -> None:
             return  # it had passed the commit point; now it is finished
         work = site.begin(Run.CUTOVER)
         _must_serve(work, Side.OLD, "The cutover is done already.")
-        rehearsal = _rehearsed(site, work)
-        plan = make_plan(work, STORY[Run.CUTOVER], site.world(work), rehearsal)
+        world, rehearsal = site.world(work), history.last(site.journal, Run.REHEARSAL)
+        plan = make_plan(work, STORY[Run.CUTOVER], world, rehearsal)
         refuse_problems(plan)
+        _must_be_rehearsed(rehearsal, world)
         _must_fit(work, plan)
         work.old.host.make_directory(work.directory)
         work.traffic.record(work.directory / "requests.csv")
@@ -145,28 +146,26 @@ def _must_serve(work: AttemptWork, side: Side, otherwise: str) -> None:
         raise Refused(f"{serves}-side-serves", otherwise, next="crossfade status")
 
 
-def _rehearsed(site: Site, work: AttemptWork) -> history.Record:
-    """The last green rehearsal, if the world is still as it was then."""
-    rehearsal = history.last(site.journal, Run.REHEARSAL)
+def _must_be_rehearsed(rehearsal: history.Record | None, now: Mapping[str, str]) -> None:
+    """The last rehearsal is green, and the world is still as it was then."""
     if rehearsal is None or rehearsal.ended is None or rehearsal.outcome != "done":
         raise Refused(
             "not-rehearsed",
             "There is no green rehearsal of this plan.",
             next="crossfade rehearse",
         )
-    then, now = rehearsal.ended["payload"]["world"], site.world(work)
+    then = rehearsal.ended["payload"]["world"]
     changed = sorted(name for name in {*then, *now} if then.get(name) != now.get(name))
     if changed:
-        seen = [
-            f"{name}: {then.get(name, 'absent')} -> {now.get(name, 'absent')}" for name in changed
-        ]
         raise NeedsYou(
             "plan-changed",
             f"{len(changed)} things changed since the rehearsal.",
-            where="\n".join(seen),
+            where="\n".join(
+                f"{name}: {then.get(name, 'absent')} -> {now.get(name, 'absent')}"
+                for name in changed
+            ),
             next="crossfade rehearse",
         )
-    return rehearsal
 
 
 def _must_fit(work: AttemptWork, plan: Plan) -> None:

@@ -172,8 +172,9 @@ class WiredSite:
     def _environment(self, spec: SideSpec, there: Installation) -> dict[str, str]:
         base = self.manifest.path.parent
         given = {**self.manifest.recipe.service.environment, **spec.service.environment}
-        return {
-            name: fill(resolve(value, base), there.variables()) for name, value in given.items()
+        return {  # what a reference leads to is taken as it is
+            name: resolve(value, base) if is_reference(value) else fill(value, there.variables())
+            for name, value in given.items()
         }
 
     def _secrets(self, spec: SideSpec, environment: Mapping[str, str]) -> list[str]:
@@ -198,15 +199,16 @@ class WiredSite:
                 host,
                 tuple(fill(word, variables) for word in spec.command),
                 timeout=spec.timeout,
+                status=spec.status,
                 equals=fill(str(spec.equals), variables) if spec.compares else None,
-                contains=spec.contains,
+                contains=fill(spec.contains, variables),
                 cwd=spec.base if str(spec.base) != "." else None,
             )
         equals = spec.equals
         question = HttpQuestion(
             path=fill(spec.path, variables),
             status=spec.status,
-            contains=spec.contains,
+            contains=fill(spec.contains, variables),
             json=spec.json,
             compares=spec.compares,
             equals=fill(equals, variables) if isinstance(equals, str) else equals,

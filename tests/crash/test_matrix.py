@@ -18,6 +18,8 @@ from tests.testbed.site import Site
 
 Make = Callable[..., Site]
 
+ONLY_A_REHEARSAL = '[ "$1" = rehearsal ]'
+
 pytestmark = pytest.mark.timeout(600)
 
 
@@ -83,7 +85,7 @@ def test_rollback(make_site: Make, points: list[str]) -> None:
     site.run("rehearse")
     for point in points:
         site.run("cutover", "--yes")
-        with Client(site.gate, name=point) as client:
+        with Client(site.gate, name=point, stays_behind=True) as client:
             killed(site, point, "rollback", "--yes", "--accept-loss")
             site.run("rollback", "--yes", "--accept-loss")
         assert client.failures == [], point
@@ -103,11 +105,11 @@ def exported(site: Site) -> set[str]:
 
 
 @pytest.mark.parametrize("points", chunks(GOING_BACK, 6), ids=name)
-def test_going_back(make_site: Make, points: list[str], tmp_path: Path) -> None:
+def test_going_back(make_site: Make, points: list[str]) -> None:
     """Killed while it goes back, the next run ends with the old side serving, nothing lost."""
     site = make_site(notes=20, uploads=2)
     site.run("rehearse")
-    site.write_manifest(extra=failing_check(site))
+    site.write_manifest(extra=site.check(ONLY_A_REHEARSAL))
     site.run("rehearse")
     for point in points:
         with Client(site.gate, name=point) as client:
@@ -116,17 +118,6 @@ def test_going_back(make_site: Make, points: list[str], tmp_path: Path) -> None:
         assert again.code == 5, (point, again.err)
         whole(client, site, point)
         assert site.version() == "1.0", point
-
-
-def failing_check(site: Site) -> str:
-    """A check of the site's own that holds in a rehearsal and fails in a cutover."""
-    script = site.directory / "check.sh"
-    script.write_text('#!/bin/sh\n[ "$1" = "$2" ]\n', encoding="utf-8")
-    script.chmod(0o755)
-    return (
-        "checks:\n"
-        f'  - {{name: only a rehearsal, command: ["{script}", "{{port}}", "{site.rehearsal.port}"]}}\n'
-    )
 
 
 @pytest.mark.parametrize(
@@ -165,7 +156,7 @@ def test_the_list_is_complete(make_site: Make, tmp_path: Path) -> None:
     site.run("rollback", "--yes", "--accept-loss", env=env)
     passed = set(trace.read_text(encoding="utf-8").split())
     assert passed == {*REHEARSAL, *CUTOVER, *ROLLBACK}
-    site.write_manifest(extra=failing_check(site))
+    site.write_manifest(extra=site.check(ONLY_A_REHEARSAL))
     trace.unlink()
     site.run("rehearse")
     assert site.run("cutover", "--yes", env=env, ok=False).code == 5

@@ -19,13 +19,16 @@ __all__ = ["Client"]
 class Client:
     """Writers and readers on keep-alive connections, until stopped.
 
-    acknowledged are the ids that were answered with 201; failures are all other outcomes.
+    acknowledged are the ids that were answered with 201; failures are all other outcomes.  With
+    ``stays_behind`` writes may be left behind by a rollback, so only a note that was there from
+    the beginning is read.
     """
 
     address: Address
     name: str = "w"
     threads: int = 3
     pause: float = 0.02
+    stays_behind: bool = False
     acknowledged: set[str] = field(default_factory=set)
     failures: list[str] = field(default_factory=list)
     longest: float = 0.0
@@ -73,9 +76,10 @@ class Client:
         note = f"{self.name}-{next(self._count)}"
         if self.acknowledged and random.random() < 0.4:
             with self._lock:
-                note = random.choice(tuple(self.acknowledged))
+                note = "n0" if self.stays_behind else random.choice(tuple(self.acknowledged))
+            text = "text 0" if self.stays_behind else f"text of {note}"
             status, body = self.ask(connection, "GET", f"/notes/{note}")
-            assert (status, body) == (200, {"text": f"text of {note}"}), (note, status, body)
+            assert (status, body) == (200, {"text": text}), (note, status, body)
             return
         data = json.dumps({"id": note, "text": f"text of {note}"}).encode()
         status, _ = self.ask(connection, "POST", "/notes", data)

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -167,6 +167,18 @@ class Site:
             encoding="utf-8",
         )
 
+    def check(self, script: str) -> str:
+        """A check of the site's own for ``write_manifest(extra=…)``: a shell script whose first
+        argument is ``rehearsal`` or ``cutover``, and whose parent is Crossfade itself."""
+        path = self.directory / "check.sh"
+        path.write_text(
+            f'#!/bin/sh\n[ "$1" = {self.rehearsal.port} ] && set rehearsal || set cutover\n'
+            f"{script}\n",
+            encoding="utf-8",
+        )
+        path.chmod(0o755)
+        return f'checks: [{{name: the site says so, command: [{path}, "{{port}}"]}}]\n'
+
     def wired(self) -> WiredSite:
         """The site as the command line opens it."""
         return open_site(self.manifest)
@@ -184,9 +196,10 @@ class Site:
         env: Mapping[str, str] | None = None,
         ok: bool = True,
         timeout: float = 120,
+        before: Sequence[str] = (),
     ) -> Result:
         """Run ``crossfade WORDS`` to its end."""
-        process = self.popen(*words, env=env)
+        process = self.popen(*words, env=env, before=before)
         try:
             out, err = process.communicate(timeout=timeout)
         except subprocess.TimeoutExpired:
@@ -198,11 +211,13 @@ class Site:
             assert result.code == 0, f"{words} ended with {result.code}:\n{out}\n{err}"
         return result
 
-    def popen(self, *words: str, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
-        """Start ``crossfade WORDS``."""
+    def popen(
+        self, *words: str, env: Mapping[str, str] | None = None, before: Sequence[str] = ()
+    ) -> subprocess.Popen[str]:
+        """Start ``crossfade WORDS``; ``before`` are words to run it with, such as setpriv's."""
         verb, *rest = words
         return subprocess.Popen(
-            (sys.executable, "-m", "crossfade", verb, *rest, "-f", str(self.manifest)),
+            (*before, sys.executable, "-m", "crossfade", verb, *rest, "-f", str(self.manifest)),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -55,7 +55,8 @@ def _print(site: WiredSite, options: argparse.Namespace) -> None:
 
     data, path = write_report(site)
     if options.json:
-        print(as_json(data))
+        print(as_json(data), end="")
         return
-    print(as_text(data, width=shutil.get_terminal_size().columns, colour=sys.stdout.isatty()))
+    width, colour = shutil.get_terminal_size().columns, sys.stdout.isatty()
+    print(as_text(data, width=width, colour=colour), end="")
     print(f"report: {path}")

@@ -32,6 +32,7 @@ trusted_key_servers: []
 federation_domain_whitelist: []     # this server talks to nobody
 push:
   enabled: false
+start_pushers: false
 max_upload_size: 20M                # our users share photographs
 rc_message: {per_second: 10000, burst_count: 10000}
 rc_login:

@@ -140,10 +140,13 @@ class Keeper:
             _log.info("switched to %s, epoch %d", side.value, self.gate.state.epoch)
 
     async def release(self, pace: int) -> None:
-        """Let requests go.  Fine when nothing is held."""
+        """Let requests go.  Fine when nothing is held.
+
+        A full disk does not stop it: with the older state on disk a restart would hold until the
+        lease ends, and then decide the same."""
         async with self._one_at_a_time:
             if self.gate.state.hold is not None:
-                await self._commit(self.gate.state.released())
+                await self._save_or_log(self.gate.state.released(), "the release")
                 _log.info("released %d waiting to %s", len(self.gate.waiting), self._side)
                 self.gate.release(pace)
 
@@ -198,6 +201,14 @@ class Keeper:
             ) from None
         self._act(state)
 
+    async def _save_or_log(self, state: GateState, what: str) -> None:
+        """Act on a state even when it cannot be made durable: requests do not wait for a disk."""
+        try:
+            await self._save(state)
+        except OSError as error:
+            _log.error("%s was not saved: %s", what, error.strerror)
+        self._act(state)
+
     async def _save(self, state: GateState) -> None:
         counters = Counters(**self.gate.counters.as_json())
         if state.epoch != self.gate.state.epoch:
@@ -241,11 +252,6 @@ class Keeper:
             state, side = self.gate.state, hold.decides(self.gate.state.side)
             if side is not state.side and side in state.targets:
                 state = state.switched(side)
-            state = state.released()
-            try:
-                await self._save(state)
-            except OSError as error:  # requests do not wait for a disk
-                _log.error("the end of the hold was not saved: %s", error.strerror)
+            await self._save_or_log(state.released(), "the end of the hold")
             _log.warning("the hold ended by itself; traffic goes to %s", state.side.value)
-            self._act(state)
             self.gate.release(PACE)

@@ -52,5 +52,9 @@ def _failed(parts: Parts, code: str, what: str, finding: Finding) -> Failed:
 
 
 def ask_all(parts: Parts) -> tuple[Finding, ...]:
-    """Every check of a side, once."""
-    return tuple(check.run() for check in parts.checks)
+    """Every check of a side, once.  Raises Failed when the program ended meanwhile."""
+    findings = tuple(check.run() for check in parts.checks)
+    broken = [finding for finding in findings if not finding.holds]
+    if broken and not parts.service.look().running:
+        raise _failed(parts, "service-died", "was healthy and then ended by itself", broken[0])
+    return findings

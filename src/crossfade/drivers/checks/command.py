@@ -1,4 +1,4 @@
-"""The ``command`` check: a program whose exit status 0 means that all is well."""
+"""The ``command`` check: a program whose exit status and output say whether all is well."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["CommandCheck"]
 
 
 class CommandCheck:
-    """Run a program on a host.
+    """Run a program on a host; it has to end with ``status``.
 
     With ``equals`` its whole output (white space around it taken away) must be that text, with
     ``contains`` that text must be in it."""
@@ -25,6 +25,7 @@ class CommandCheck:
         argv: Sequence[str],
         *,
         timeout: float = 30.0,
+        status: int = 0,
         equals: str | None = None,
         contains: str = "",
         cwd: Path | None = None,
@@ -34,6 +35,7 @@ class CommandCheck:
         self.host = host
         self.argv = tuple(argv)
         self.timeout = timeout
+        self.status = status
         self.equals = equals
         self.contains = contains
         self.cwd = cwd
@@ -42,11 +44,13 @@ class CommandCheck:
     def run(self) -> Finding:
         """Run it once.  A command that cannot be run makes a finding that does not hold."""
         source = " ".join(self.argv)[:200]
-        expected = "exit status 0" if self.equals is None else self.equals
+        expected = f"exit status {self.status}" if self.equals is None else self.equals
         if self.contains:
             expected += f", contains {self.contains!r}"
         try:
-            done = self.host.run(self.argv, timeout=self.timeout, cwd=self.cwd, env=self.env)
+            done = self.host.run(
+                self.argv, timeout=self.timeout, ok=(self.status,), cwd=self.cwd, env=self.env
+            )
         except Failed as error:
             last = error.where.strip().splitlines()[-1:] or [""]
             seen = f"{error.what} {last[0]}"[:300]
