@@ -111,7 +111,10 @@ class Exchange:
         client = self.client
         assert client is not None  # noqa: S101 - an exchange without client is never dispatched
         self.moved = monotonic()
-        head = self.head.wire or self.head.forwarded(client.peer, self.gate.target_text(self.side))
+        head = self.head.wire
+        if not head:
+            host = self.head.host or self.gate.target_text(self.side)
+            head = self.head.forwarded(client.peer, host)
         waits = self.head.wants_continue and not self.body_complete and not self.pending
         if self.pending:
             head += b"".join(self.pending)

@@ -69,7 +69,7 @@ class RequestHead:
         self.close = http10
         self.upgrade = b""
         self.wants_continue = False
-        self.via: list[bytes] = []  # the values of X-Forwarded-For
+        self.via: tuple[bytes, ...] = ()  # the values of X-Forwarded-For
         self.named: set[bytes] = set()  # which of the fields that mean something here are there
         self.wire = b""
 
@@ -85,7 +85,7 @@ class RequestHead:
         out += [b"%b: %b\r\n" % field for field in self.fields]
         if not self.host:
             out.append(b"Host: %b\r\n" % target_host)
-        out.append(b"X-Forwarded-For: %b\r\n" % b", ".join([*self.via, peer]))
+        out.append(b"X-Forwarded-For: %b\r\n" % b", ".join((*self.via, peer)))
         if b"x-forwarded-proto" not in self.named:
             out.append(b"X-Forwarded-Proto: http\r\n")
         if b"x-forwarded-host" not in self.named and self.host:
@@ -162,7 +162,7 @@ def _read_request_fields(request: RequestHead, headers: Headers) -> None:
         elif low == b"upgrade":
             upgrade = value
         elif low == b"x-forwarded-for":
-            request.via.append(value)
+            request.via += (value,)
         elif low == b"expect":
             if value.lower() != b"100-continue":
                 raise BadHead(417, "an Expect other than 100-continue")
