@@ -32,8 +32,8 @@ _ABSOLUTE = re.compile(rb"https?://([^/?#@]*)([/?].*)?", re.IGNORECASE)
 
 # What we write ourselves in a request, or answer ourselves.
 _NOT_PASSED = HOP | {b"expect", b"x-forwarded-for"}
-_PASSED = frozenset({b"host", b"content-length", b"x-forwarded-proto", b"x-forwarded-host"})
-_MEANT = _NOT_PASSED | _PASSED
+_PASSED = frozenset({b"content-length", b"x-forwarded-proto", b"x-forwarded-host"})
+_MEANT = _NOT_PASSED | _PASSED | {b"host"}
 
 
 class RequestHead:
@@ -44,34 +44,20 @@ class RequestHead:
     the head as it was last forwarded; a head belongs to one connection, so it stays the same.
     """
 
-    __slots__ = (
-        "close",
-        "fields",
-        "host",
-        "http10",
-        "length",
-        "method",
-        "named",
-        "target",
-        "upgrade",
-        "via",
-        "wants_continue",
-        "wire",
-    )
+    # Defaults that most requests keep.
+    host = b""
+    length: int | None = 0
+    upgrade = b""
+    wants_continue = False
+    via: tuple[bytes, ...] = ()  # the values of X-Forwarded-For
+    named: frozenset[bytes] = frozenset()  # fields with a meaning here, other than Host
+    wire = b""
 
-    def __init__(self, method: bytes, target: bytes, http10: bool) -> None:
+    def __init__(self, method: bytes, target: bytes, http10: bool, fields: Headers) -> None:
         self.method = method
         self.target = target
-        self.http10 = http10
-        self.host = b""
-        self.fields: Headers = []
-        self.length: int | None = 0
-        self.close = http10
-        self.upgrade = b""
-        self.wants_continue = False
-        self.via: tuple[bytes, ...] = ()  # the values of X-Forwarded-For
-        self.named: set[bytes] = set()  # which of the fields that mean something here are there
-        self.wire = b""
+        self.http10 = self.close = http10
+        self.fields = fields
 
     @property
     def has_body(self) -> bool:
@@ -83,6 +69,13 @@ class RequestHead:
         in for the Host that an HTTP/1.0 client need not send."""
         out = [b"%b %b HTTP/1.1\r\n" % (self.method, self.target)]
         out += [b"%b: %b\r\n" % field for field in self.fields]
+        if self.host and not self.named:
+            out.append(
+                b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: %b\r\n\r\n"
+                % (peer, self.host)
+            )
+            self.wire = b"".join(out)
+            return self.wire
         if not self.host:
             out.append(b"Host: %b\r\n" % target_host)
         out.append(b"X-Forwarded-For: %b\r\n" % b", ".join((*self.via, peer)))
@@ -131,7 +124,7 @@ def parse_request(head: bytes, limits: Limits) -> RequestHead:
         raise BadHead(431, "the request has too many header fields")
     # llhttp has accepted the version, and the expression has pinned where it stands.
     end = head.index(b"\r\n")
-    request = RequestHead(parser.get_method(), seen.target, head[end - 1] == 0x30)
+    request = RequestHead(parser.get_method(), seen.target, head[end - 1] == 0x30, seen.headers)
     _read_request_fields(request, seen.headers)
     _check_target(request)
     return request
@@ -146,11 +139,12 @@ def _read_request_fields(request: RequestHead, headers: Headers) -> None:
         low = name.lower()
         if low not in _MEANT:
             continue
-        request.named.add(low)
         if low == b"host":
             hosts += 1
             request.host = value
-        elif low == b"content-length":
+            continue
+        request.named |= {low}
+        if low == b"content-length":
             lengths += 1
             request.length = length_of(value, 400)
         elif low == b"connection":
@@ -178,7 +172,6 @@ def _read_request_fields(request: RequestHead, headers: Headers) -> None:
     # An h2c tunnel would carry requests past the hold; a body before a tunnel has no clear end.
     if b"upgrade" in wishes and not request.http10 and request.length == 0:
         request.upgrade = b"" if upgrade.lower().startswith(b"h2") else upgrade
-    request.fields = headers
     if not request.named <= _PASSED:
         request.fields = without(headers, _NOT_PASSED, wishes)
 
@@ -188,9 +181,11 @@ def _check_target(request: RequestHead) -> None:
     target = request.target
     if request.method == b"CONNECT":
         raise BadHead(405, "CONNECT is not served here")
+    if target.startswith(b"/") and b"#" not in target:
+        return
     if b"#" in target:
         raise BadHead(400, "a request target has no fragment")
-    if target.startswith(b"/") or (target == b"*" and request.method == b"OPTIONS"):
+    if target == b"*" and request.method == b"OPTIONS":
         return
     absolute = _ABSOLUTE.fullmatch(target)
     if absolute is None:
