@@ -137,9 +137,9 @@ class Service(Protocol):
 
         Fine when it already runs."""
 
-    def stop(self, timeout: float) -> None:
-        """Stop it gracefully and whole, a prepared one too; kill what is left after ``timeout``
-        seconds.  Fine when it does not run."""
+    def stop(self, timeout: float, *, keep_prepared: bool = False) -> None:
+        """Stop it gracefully and whole; kill what is left after ``timeout`` seconds.  A prepared
+        one that waits is ended too, unless it is kept.  Fine when nothing runs."""
 
     def revival(self) -> tuple[str, ...]:
         """The command with which somebody else (the dead-man's switch) starts it again."""

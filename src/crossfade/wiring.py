@@ -137,7 +137,7 @@ class WiredSite:
             directory=str(spec.data),
             log=str(spec.service.log),
             environment=environment,
-            preload=recipe.service.preload if side is Side.NEW else (),
+            preload=recipe.service.preload,
             address=str(spec.address) if side is Side.OLD else "",
             pid_file=str(spec.service.pid_file or "") if side is Side.OLD else "",
         )

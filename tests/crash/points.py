@@ -50,7 +50,7 @@ ROLLBACK = _points(
     "rollback",
     {
         "hand-back": (
-            *("drain", "stop", "export", "old-side-since-fence", "start", "commit", "switch"),
+            *("prepare", "drain", "stop", "export", "old-side-since-fence", "start", "commit", "switch"),
         )
     },
 )

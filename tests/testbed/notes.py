@@ -66,7 +66,7 @@ class Handler(BaseHTTPRequestHandler):
         if path == "/health":
             self.answer(500 if app.broken == "500" else 200, {"status": "UP"})
             if app.broken == "die":
-                os.kill(os.getpid(), signal.SIGTERM)
+                os._exit(1)
         elif path == "/version":
             self.answer(200, {"version": "9.9" if app.broken == "version" else VERSION})
         elif path == "/notes":

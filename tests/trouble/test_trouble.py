@@ -321,7 +321,7 @@ def test_journals_disk_full_in_the_pause(
     site.run("gate", "start", "--yes")
     site.run("rehearse")
     with Client(site.gate) as client:
-        explained(site.run("cutover", "--yes", ok=False), "journal-full", 5)
+        explained_elsewhere(site.run("cutover", "--yes", ok=False), "journal-full", 5)
         assert site.version() == "1.0"
         (state / "full").unlink()
     old_serves(site)

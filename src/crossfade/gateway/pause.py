@@ -102,8 +102,8 @@ class GateState:
         return replace(self, side=side, epoch=self.epoch + 1, drained=drained)
 
     def released(self) -> GateState:
-        """Without a hold."""
-        return replace(self, hold=None)
+        """Without a hold.  A side that gets the traffic back is not a drained one any more."""
+        return replace(self, hold=None, drained=None if self.drained is self.side else self.drained)
 
     def _hold(self) -> Hold:
         if self.hold is None:

@@ -60,9 +60,11 @@ def finish(work: Work) -> Evidence:
     """After the commit point: only forward to the old side.  Also right after a crash."""
     with work.timed("switch"):
         findings = switch_to(work, work.old, work.new)
+    ended = time.time()
     work.held.close()
     work.pause_began = None
-    return Evidence(name, tuple(findings), {"pause_ended": time.time()})
+    work.new.service.stop(work.limits.stop)  # ends the one that was loaded for going on
+    return Evidence(name, tuple(findings), {"pause_ended": ended})
 
 
 def undo(work: Work) -> Evidence:

@@ -54,8 +54,6 @@ def run(work: Work) -> Evidence:
     """Begin the pause; or, in a rehearsal, end the copy."""
     if work.run is Run.REHEARSAL:
         return _end_rehearsal(work)
-    with work.timed("prepare"):  # before the pause: loads the new version, which reads no data yet
-        work.new.service.prepare()
     work.traffic.ensure(
         {Side.OLD: work.old.installation.address, Side.NEW: work.new.installation.address}
     )

@@ -40,6 +40,7 @@ def finish(work: Work) -> Evidence:
     ended = time.time()
     work.held.close()
     work.pause_began = None
+    work.old.service.stop(work.limits.stop)  # ends the one that was loaded for going back
     return Evidence(name, (*findings, *watch(work, work.new)), {"pause_ended": ended})
 
 

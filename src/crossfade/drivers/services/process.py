@@ -191,9 +191,10 @@ class ProcessService:
         finally:
             os.close(descriptor)
 
-    def stop(self, timeout: float) -> None:
+    def stop(self, timeout: float, *, keep_prepared: bool = False) -> None:
         """SIGTERM to every process of it, SIGKILL after ``timeout`` seconds to what is left."""
-        self._let_go_of_held()
+        if not keep_prepared:
+            self._let_go_of_held()
         with self._alone():
             known = set(self.look().pids)
             for patience, signum in ((timeout, signal.SIGTERM), (10.0, signal.SIGKILL)):
