@@ -23,19 +23,25 @@ def _modules() -> dict[Path, ast.Module]:
     return {path: ast.parse(path.read_text("utf-8")) for path in sorted(SOURCE.rglob("*.py"))}
 
 
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+@cache
+def _every_call() -> list[tuple[Path, ast.Module, Function | None, ast.Call]]:
+    modules = _modules().items()
+    return [(path, module, *found) for path, module in modules for found in _calls(module, None)]
+
+
+@cache
 def codes_in_source() -> dict[str, str]:
     """Codes, each with a place where it is used.  A form that is not understood fails."""
     found: dict[str, str] = {}
-    for path, module in _modules().items():
-        for function, call in _calls(module, None):
-            if _name(call.func) in CLASSES and call.args:
-                place = f"{path.relative_to(SOURCE)}:{call.lineno}"
-                for code in _codes(call.args[0], module, function, place):
-                    found.setdefault(code, place)
+    for path, module, function, call in _every_call():
+        if _name(call.func) in CLASSES and call.args:
+            place = f"{path.relative_to(SOURCE)}:{call.lineno}"
+            for code in _codes(call.args[0], module, function, place):
+                found.setdefault(code, place)
     return found
-
-
-Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def _calls(node: ast.AST, function: Function | None) -> Iterator[tuple[Function | None, ast.Call]]:
@@ -102,11 +108,10 @@ def _passed(name: str, function: Function, place: str) -> Iterator[str]:
     names = [argument.arg for argument in function.args.args]
     position = names.index(name) - (names[0] == "self")
     given = 0
-    for module in _modules().values():
-        for caller, call in _calls(module, None):
-            if _name(call.func) == function.name and len(call.args) > position:
-                argument = call.args[position]
-                if isinstance(argument, ast.Constant) and "-" in str(argument.value):
-                    given += 1
-                    yield from _codes(argument, module, caller, place)
+    for _, module, caller, call in _every_call():
+        if _name(call.func) == function.name and len(call.args) > position:
+            argument = call.args[position]
+            if isinstance(argument, ast.Constant) and "-" in str(argument.value):
+                given += 1
+                yield from _codes(argument, module, caller, place)
     assert given, f"nobody gives {name} to {function.name} ({place})"
