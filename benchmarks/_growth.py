@@ -19,6 +19,7 @@ from string import ascii_letters
 
 __all__ = ["grow"]
 
+Value = str | bytes | int | float | None
 IDS = re.compile(r"![A-Za-z]{18}(?=:)|\$[\w-]{43}(?![\w-])", re.ASCII)
 # numbers that tell rooms, events, state groups and auth chains apart
 STREAMS = {"stream_ordering", "event_stream_ordering", "stream_id", "completed_delta_stream_id"}
@@ -64,7 +65,7 @@ def grow(data: Path, *, rooms: int, media: int) -> None:
         raise SystemExit(f"the grown database is not sound: {sound}")
 
 
-def _cloned(value: object, number: int) -> object:
+def _cloned(value: Value, number: int) -> Value:
     """A value with every room's and event's id in it replaced by that of clone ``number``."""
     if not isinstance(value, str):
         return value

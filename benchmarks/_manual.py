@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks._synapse import Client, Filled, asks, wait_until
+
 from crossfade.demo.place import Place
 from crossfade.drivers import procfs
 from crossfade.model import Side
@@ -58,9 +59,7 @@ def manual(filled: Filled) -> Pause:
         clock.part("copy database")
         subprocess.run(("cp", "-a", place.data / "media_store", new), check=True)
         clock.part("copy media")
-        process = subprocess.Popen(
-            command, cwd=new, stdout=log, stderr=log, start_new_session=True
-        )
+        process = subprocess.Popen(command, cwd=new, stdout=log, stderr=log, start_new_session=True)
         try:
             wait_until(lambda: site.side(site.manifest.new, Side.NEW).health.run().holds, 120)
             clock.part("start")

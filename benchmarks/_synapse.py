@@ -16,6 +16,7 @@ from http.client import HTTPException
 from pathlib import Path
 
 from benchmarks._growth import grow
+
 from crossfade.demo.matrix import Connection, MatrixError, User
 from crossfade.demo.place import NEW, OLD, Place, stop_all
 from crossfade.engine.work import Silent

@@ -3,8 +3,9 @@
 - wall time of ``crossfade --help`` (goal: at most 0.2 s) and of ``crossfade status`` on a site that
   was cut over (goal: at most 0.3 s), medians of 10 after one that is not counted, as fractions of
   their goals;
-- the journal's whole overhead in a rehearsal and a cutover of the Notes testbed (goal: below 0.2 s):
-  all time spent in opening it, appending to it, reading it, and in its lease, measured in the run.
+- the journal's whole overhead in a rehearsal and a cutover of the Notes testbed (goal: below
+  0.2 s): all time spent in opening it, appending to it, reading it, and in its lease, measured
+  while they run.
 
 All of it takes about 20 s.
 """
@@ -23,10 +24,11 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.testbed.site import Site, site_at
+
 from crossfade import upgrade
 from crossfade.engine.journal import SqliteJournal
 from crossfade.wiring import WiredSite
-from tests.testbed.site import Site, site_at
 
 TIMES = 10
 HELP_GOAL, STATUS_GOAL, JOURNAL_GOAL = 0.2, 0.3, 0.2

@@ -20,6 +20,7 @@ from typing import Any
 
 from benchmarks._manual import Pause, manual
 from benchmarks._synapse import Client, Filled
+
 from crossfade.account import account
 from crossfade.model import Side
 
@@ -69,9 +70,7 @@ def _run(manifest: Path, *words: str) -> None:
         raise SystemExit(f"crossfade {words[0]} ended with {done.returncode}:\n{done.stderr}")
 
 
-def _parts(
-    steps: Any, began: float, ended: float
-) -> tuple[dict[str, float], dict[str, float]]:
+def _parts(steps: Any, began: float, ended: float) -> tuple[dict[str, float], dict[str, float]]:
     """The journal's parts before the pause (with their step), and those that ran inside it."""
     before, inside = {}, {}
     for step in steps:
@@ -106,7 +105,11 @@ def side_by_side(filled: Filled, name: str) -> tuple[float, float]:
     _spent(name, "manual", theirs)
     _spent(name, "crossfade", ours)
     _proof(name, ours, before)
-    return tuple(statistics.median(p.seconds for p in pauses) for pauses in (ours, theirs))
+    return _median(ours), _median(theirs)
+
+
+def _median(pauses: list[Pause]) -> float:
+    return statistics.median(pause.seconds for pause in pauses)
 
 
 def _round(name: str, way: str, pause: Pause) -> str:

@@ -1,6 +1,7 @@
 """The account of an upgrade: who serves, what going back costs, and the data of the report.
 
-Built from the journal, the gate's own word, and its record of requests.
+Built from the journal, the gate's own word, and its record of requests.  The report's modules are
+loaded when a report is made, so that ``status`` answers at once.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import crossfade
 from crossfade.engine import history
@@ -18,7 +19,9 @@ from crossfade.engine.work import AttemptWork
 from crossfade.manifest import Manifest
 from crossfade.model import Run, Side
 from crossfade.ports import Limits, Traffic, TrafficState
-from crossfade.report import ReportData, as_html, as_json, read_record
+
+if TYPE_CHECKING:
+    from crossfade.report import ReportData
 
 __all__ = ["Accountable", "account", "status", "write_report"]
 
@@ -132,7 +135,7 @@ def account(site: Accountable) -> ReportData:
     cutover = next((r for r in reversed(records) if r.run is Run.CUTOVER and r.done("stop")), None)
     latest = records[-1].began["payload"]["plan"] if records else {}
     return cast(
-        ReportData,
+        "ReportData",
         {
             "crossfade": crossfade.__version__,
             "upgrade": site.journal.upgrade,
@@ -242,6 +245,8 @@ def _requests(
     record = site.again(cutover.label).directory / "requests.csv"
     if not record.exists():
         return None
+    from crossfade.report import read_record
+
     samples = read_record(record)
     return {
         "total": len(samples),
@@ -263,6 +268,8 @@ def _configuration(records: list[history.Record]) -> dict[str, str] | None:
 
 def write_report(site: Accountable) -> tuple[ReportData, Path]:
     """Write report.json and report.html below the state directory; returns the HTML's path."""
+    from crossfade.report import as_html, as_json
+
     data = account(site)
     directory = site.manifest.state / "report"
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -1,4 +1,7 @@
-"""The only place that joins manifest, recipe, drivers and journal."""
+"""The only place that joins manifest, recipe, drivers and journal.
+
+What only a run needs is imported where it is used, so that ``status`` answers at once.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +13,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import crossfade
-from crossfade.configuration import CarriedConfiguration, locate, mapped
 from crossfade.drivers import driver
-from crossfade.drivers.checks.command import CommandCheck
-from crossfade.drivers.checks.http import HttpCheck, HttpQuestion
-from crossfade.drivers.hosts.deadman import LocalDeadMan
-from crossfade.drivers.services.process import ProcessSpec
 from crossfade.engine import history
 from crossfade.engine.journal import SqliteJournal
 from crossfade.engine.lease import lease
@@ -91,6 +89,9 @@ class WiredSite:
         return self._work(Run(label.rpartition("-")[0]), label, unmuted=False)
 
     def _work(self, run: Run, label: str, *, unmuted: bool) -> AttemptWork:
+        from crossfade.configuration import CarriedConfiguration
+        from crossfade.drivers.hosts.deadman import LocalDeadMan
+
         manifest, recipe = self.manifest, self.manifest.recipe
         new = manifest.rehearsal if run is Run.REHEARSAL else manifest.new
         old = self.side(manifest.old, Side.OLD)
@@ -124,11 +125,14 @@ class WiredSite:
         )
 
     def side(self, spec: SideSpec, side: Side, *, rehearsal: bool = False) -> Joined:
-        """Everything of one side, joined.  Reads no file but secret references."""
+        """Everything of one side, joined.  Reads no file but secrets for the checks."""
+        from crossfade.configuration import locate
+        from crossfade.drivers.services.process import ProcessSpec
+
         manifest, recipe = self.manifest, self.manifest.recipe
         there = spec.installation(recipe.application, side)
         environment = self._environment(spec, there)
-        host: Host = driver("hosts", spec.host)(secrets=lambda: self._secrets(spec, environment))
+        host: Host = driver("hosts", spec.host)(secrets=lambda: self._secrets(environment))
         variables = there.variables()
         packages = tuple(fill(package, variables) for package in recipe.install.packages)
         service_spec = ProcessSpec(
@@ -138,6 +142,7 @@ class WiredSite:
             log=str(spec.service.log),
             environment=environment,
             preload=recipe.service.preload,
+            base=str(manifest.path.parent),
             address=str(spec.address) if side is Side.OLD else "",
             pid_file=str(spec.service.pid_file or "") if side is Side.OLD else "",
         )
@@ -170,20 +175,22 @@ class WiredSite:
         return f"{sha256(str(self.manifest.state).encode()).hexdigest()[:12]}-{name}"
 
     def _environment(self, spec: SideSpec, there: Installation) -> dict[str, str]:
-        base = self.manifest.path.parent
+        """The service's environment; secrets stay references until the program is started."""
         given = {**self.manifest.recipe.service.environment, **spec.service.environment}
-        return {  # what a reference leads to is taken as it is
-            name: resolve(value, base) if is_reference(value) else fill(value, there.variables())
+        return {
+            name: value if is_reference(value) else fill(value, there.variables())
             for name, value in given.items()
         }
 
-    def _secrets(self, spec: SideSpec, environment: Mapping[str, str]) -> list[str]:
-        named = spec.service.environment
-        return [environment[name] for name, value in named.items() if is_reference(value)]
+    def _secrets(self, environment: Mapping[str, str]) -> list[str]:
+        base = self.manifest.path.parent
+        return [resolve(value, base) for value in environment.values() if is_reference(value)]
 
     def _installed_version(self, there: Installation, host: Host) -> Check:
         spec = self.manifest.recipe.installed_version
         if spec is None:
+            from crossfade.drivers.checks.command import CommandCheck
+
             argv: tuple[str, ...] = ("test", "-d", str(there.root))
             return CommandCheck("installed", host, argv)
         check = replace(
@@ -192,6 +199,9 @@ class WiredSite:
         return self._check(check, there, host)
 
     def _check(self, spec: CheckSpec, there: Installation, host: Host) -> Check:
+        from crossfade.drivers.checks.command import CommandCheck
+        from crossfade.drivers.checks.http import HttpCheck, HttpQuestion
+
         variables = there.variables()
         if spec.command:
             return CommandCheck(
@@ -219,6 +229,8 @@ class WiredSite:
 
     def world(self, work: AttemptWork) -> Mapping[str, str]:
         """The facts that must not change between rehearsal and cutover."""
+        from crossfade.configuration import CarriedConfiguration
+
         manifest = self.manifest
         old = work.old.installation
         seen = {
@@ -244,6 +256,8 @@ class WiredSite:
 
 
 def _place(path: Path, old: Installation, there: Installation) -> Path:
+    from crossfade.configuration import mapped
+
     return path if there.side is Side.OLD else mapped(path, old, there)
 
 
