@@ -24,6 +24,8 @@ from crossfade.errors import Failed
 
 __all__ = ["LocalDeadMan"]
 
+_watchers: list[subprocess.Popen[bytes]] = []
+"""Children that outlive us on purpose; kept, for Python warns of those that are forgotten."""
 _ENDS = ("committed", "stood-down", "fired")
 
 
@@ -33,8 +35,6 @@ class LocalDeadMan:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self._token = directory / "token"
-        self._watcher: subprocess.Popen[bytes] | None = None
-
     @property
     def commit_token(self) -> Path:
         """The file that exists if, and only if, ``commit`` succeeded."""
@@ -54,7 +54,7 @@ class LocalDeadMan:
         partial.write_text(json.dumps(content), encoding="utf-8")
         partial.replace(self._token)
         with (self.directory / "log").open("ab") as log:
-            self._watcher = subprocess.Popen(
+            watcher = subprocess.Popen(
                 (sys.executable, "-m", __name__, str(self.directory)),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -62,9 +62,10 @@ class LocalDeadMan:
                 start_new_session=True,
                 env={k: v for k, v in os.environ.items() if not k.startswith("CROSSFADE_")},
             )
+        _watchers.append(watcher)
         until = time.monotonic() + 20
         while not (self.directory / "watching").exists():
-            if self._watcher.poll() is not None or time.monotonic() > until:
+            if watcher.poll() is not None or time.monotonic() > until:
                 self._token.unlink(missing_ok=True)
                 raise Failed(
                     "dead-man-missing",

@@ -24,6 +24,7 @@ from pathlib import Path
 
 from crossfade.drivers import procfs
 from crossfade.errors import Failed
+from crossfade.manifest import resolve
 from crossfade.model import Address
 from crossfade.ports import ServiceState
 
@@ -41,7 +42,8 @@ _started: list[subprocess.Popen[bytes]] = []
 class ProcessSpec:
     """What to run and where: command (argv), working directory, log file, and the mark.
 
-    environment is added to a small part of ours.  preload names Python modules whose import needs
+    environment is added to a small part of ours; its values may be secret references (env:, file:,
+    relative to ``base``), which are resolved only when the program is started.  preload names Python modules whose import needs
     no data; it makes a held start possible for commands of the form ``python -m module …``.
     address and pid_file help to find a process that we did not start.
     """
@@ -54,6 +56,7 @@ class ProcessSpec:
     preload: tuple[str, ...] = ()
     address: str = ""
     pid_file: str = ""
+    base: str = ""
 
     @classmethod
     def load(cls, path: Path) -> ProcessSpec:
@@ -168,7 +171,9 @@ class ProcessService:
         log = Path(self.spec.log)
         log.parent.mkdir(parents=True, exist_ok=True)
         mine = {k: v for k, v in os.environ.items() if k in _PASSED_ON or k.startswith("LC_")}
-        environment = {**mine, **self.spec.environment, MARK: self.spec.mark}
+        base = Path(self.spec.base)
+        given = {name: resolve(value, base) for name, value in self.spec.environment.items()}
+        environment = {**mine, **given, MARK: self.spec.mark}
         descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
             if ready is not None:
