@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import stat
 import subprocess
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from tests.gateway.conftest import Trio
@@ -24,6 +27,11 @@ from tests.gateway.scratch import (
 )
 
 from crossfade.errors import Failed
+from crossfade.gateway.client import ClientConnection
+from crossfade.gateway.gate import Gate
+from crossfade.gateway.limits import Limits
+from crossfade.gateway.pause import Counters, GateState
+from crossfade.gateway.upstream import UpstreamConnection
 from crossfade.model import Address, Side
 
 
@@ -76,21 +84,57 @@ def test_drain_waits_for_the_last_byte(trio: Trio) -> None:
     assert results[0]["app"] == "old"
 
 
-def test_requests_after_the_drain_are_counted(trio: Trio) -> None:
-    """The counter counts: released without a switch, the drained side is seen serving."""
+class Pipe:
+    """What a connection writes to, for the one fault that a correct gate does not show."""
+
+    def __init__(self) -> None:
+        self.written = b""
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        return lambda *_: None
+
+    def get_extra_info(self, name: str) -> Pipe | None:
+        """Its own socket, from nowhere."""
+        return self if name == "socket" else None
+
+    def is_closing(self) -> bool:
+        """Open."""
+        return False
+
+    def write(self, data: bytes) -> None:
+        """Keep it."""
+        self.written += data
+
+
+@pytest.mark.parametrize(("leads_to", "leaks"), [(Side.OLD, 1), (Side.NEW, 0)])
+def test_requests_after_the_drain_are_counted(leads_to: Side, leaks: int) -> None:
+    """A request that is written to the drained side, by whatever fault, is seen by the counter."""
+
+    async def send() -> tuple[bytes, int]:
+        targets = dict.fromkeys(Side, Address("127.0.0.1", 1))
+        state = GateState(side=Side.NEW, targets=targets, epoch=1, drained=Side.OLD)
+        gate = Gate(state, Counters(), Limits())
+        pipe = Pipe()
+        upstream = UpstreamConnection(gate, leads_to, 0)
+        upstream.connection_made(cast("asyncio.Transport", pipe))
+        gate.pool.put(upstream)  # a connection that the switch should have closed
+        client = ClientConnection(gate)
+        client.connection_made(cast("asyncio.Transport", Pipe()))
+        client.data_received(b"GET /leak HTTP/1.1\r\nHost: a\r\n\r\n")
+        return pipe.written, gate.counters.served_after_drain
+
+    written, counted = asyncio.run(send())
+    assert written.startswith(b"GET /leak ")
+    assert counted == leaks
+
+
+def test_going_back_is_no_leak(trio: Trio) -> None:
+    """A side that gets its traffic back by a release is not the drained one any more."""
     gate, _, _ = trio
     gate.hold()
     gate.driver.drain(10.0)
     gate.driver.release()
-    for _ in range(3):
-        gate.get("/leak")
-    assert gate.status()["served_after_drain"] == 3
-    gate.hold()
-    gate.driver.drain(10.0)
-    assert gate.status()["served_after_drain"] == 0  # a new cutover, a new count
-    gate.driver.switch(Side.NEW)
-    gate.driver.release()
-    gate.get("/fine")
+    gate.get("/back")
     assert gate.status()["served_after_drain"] == 0
 
 

@@ -106,6 +106,7 @@ class Exchange:
 
     def attach(self, upstream: UpstreamConnection) -> None:
         """Send the request on this connection."""
+        self.gate.sending(upstream)
         self.upstream = upstream
         upstream.begin(self)
         client = self.client

@@ -20,7 +20,7 @@ from crossfade.gateway.pause import Counters, GateState
 from crossfade.gateway.record import Recorder
 from crossfade.gateway.tunnel import Tunnel
 from crossfade.gateway.upstream import Pool, UpstreamConnection
-from crossfade.model import Address, Side
+from crossfade.model import Side
 
 __all__ = ["Gate"]
 
@@ -75,8 +75,6 @@ class Gate:
         exchange.epoch = state.epoch
         exchange.sent_at = monotonic()
         self.in_flight.add(exchange)
-        if state.drained is state.side:
-            self.counters.served_after_drain += 1
         self.route(exchange)
 
     def route(self, exchange: Exchange) -> None:
@@ -87,6 +85,12 @@ class Gate:
                 exchange.attach(upstream)
                 return
         exchange.task = self.loop.create_task(self._connect(exchange))
+
+    def sending(self, upstream: UpstreamConnection) -> None:
+        """A request is about to be written.  The last place where a leak would show: it goes by
+        what the connection leads to, whatever was decided."""
+        if self.state.drained is upstream.side:
+            self.counters.served_after_drain += 1
 
     def wrote(self, exchange: Exchange) -> None:
         """A side has begun its final answer to an unsafe method."""
@@ -145,7 +149,7 @@ class Gate:
         pause = 0.02
         generation = self.generation
         while True:
-            upstream = await self._try_connect(self.state.targets.get(self.state.side))
+            upstream = await self._try_connect(self.state.side)
             if exchange.stage is not Stage.IN_FLIGHT:
                 if upstream is not None:
                     upstream.drop()
@@ -164,15 +168,16 @@ class Gate:
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, 0.25)
 
-    async def _try_connect(self, target: Address | None) -> UpstreamConnection | None:
+    async def _try_connect(self, side: Side) -> UpstreamConnection | None:
         """One attempt; None when it did not succeed."""
+        target = self.state.targets.get(side)
         if target is None:
             return None
         generation = self.generation
         with suppress(OSError, TimeoutError):
             async with asyncio.timeout(self.limits.connect_seconds):
                 _, upstream = await self.loop.create_connection(
-                    lambda: UpstreamConnection(self, generation), target.host, target.port
+                    lambda: UpstreamConnection(self, side, generation), target.host, target.port
                 )
                 return upstream
         return None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, cast
 from crossfade.gateway.answers import ResponseHead, parse_response
 from crossfade.gateway.bodies import BadBody, Body, CloseBody, body_of
 from crossfade.gateway.fields import BadHead
+from crossfade.model import Side
 
 if TYPE_CHECKING:
     from crossfade.gateway.exchange import Exchange
@@ -20,7 +21,7 @@ __all__ = ["Pool", "UpstreamConnection"]
 
 
 class UpstreamConnection(asyncio.Protocol):
-    """One connection to a side.
+    """One connection to ``side``.
 
     generation is the gate's at the time of connecting: a connection of an older one is never used
     again.  reused says that it served a request before; answered, that a byte of the present
@@ -29,8 +30,9 @@ class UpstreamConnection(asyncio.Protocol):
 
     transport: asyncio.Transport
 
-    def __init__(self, gate: Gate, generation: int) -> None:
+    def __init__(self, gate: Gate, side: Side, generation: int) -> None:
         self._gate = gate
+        self.side = side
         self.generation = generation
         self.exchange: Exchange | None = None
         self.tunnel: Tunnel | None = None
