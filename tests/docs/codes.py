@@ -84,6 +84,7 @@ def _sides(node: ast.JoinedStr, place: str) -> Iterator[str]:
     first, rest = node.values
     assert isinstance(first, ast.FormattedValue), place
     assert isinstance(rest, ast.Constant), place
+    assert isinstance(rest.value, str), place
     yield from (f"{side}{rest.value}" for side in model.Side)
 
 

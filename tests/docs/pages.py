@@ -9,7 +9,9 @@ __all__ = ["DOCS", "PAGES", "ROOT", "code", "headings", "prose", "section", "tab
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-PAGES = [ROOT / name for name in ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md")]
+PAGES = [
+    ROOT / name for name in ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md")
+]
 PAGES += sorted(DOCS.rglob("*.md"))
 
 _FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
@@ -49,5 +51,7 @@ def table(text: str) -> list[list[str]]:
             continue
         if number + 1 < len(lines) and lines[number + 1].startswith("| ---"):
             continue
-        rows.append([cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", line)[1:-1]])
+        rows.append(
+            [cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+        )
     return rows
