@@ -50,7 +50,16 @@ ROLLBACK = _points(
     "rollback",
     {
         "hand-back": (
-            *("prepare", "drain", "stop", "export", "old-side-since-fence", "start", "commit", "switch"),
+            *(
+                "prepare",
+                "drain",
+                "stop",
+                "export",
+                "old-side-since-fence",
+                "start",
+                "commit",
+                "switch",
+            ),
         )
     },
 )

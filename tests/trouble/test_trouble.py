@@ -125,7 +125,8 @@ def explained_elsewhere(result: Result, code: str, exit_code: int) -> None:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Callable[[Path, str], None]]:
-    """Mounts small file systems; they are unmounted in the end."""
+    """Mounts small file systems; they are unmounted in the end (ask for this before a site, so
+    that the site is closed first)."""
     mounted: list[Path] = []
 
     def mount(at: Path, size: str) -> None:
@@ -139,7 +140,7 @@ def small_disk(tmp_path: Path) -> Iterator[Callable[[Path, str], None]]:
         subprocess.run(("umount", "--lazy", str(at)), check=True)
 
 
-def test_disk_too_small(make_site: Make, small_disk: Callable[[Path, str], None]) -> None:
+def test_disk_too_small(small_disk: Callable[[Path, str], None], make_site: Make) -> None:
     """A disk that the copy does not fit on is refused before anything is written to it."""
     site = make_site()
     (site.data / "uploads" / "big").write_bytes(os.urandom(3_000_000))
@@ -306,7 +307,7 @@ def test_journal_from_a_newer_version(make_site: Make) -> None:
 
 
 def test_journals_disk_full_in_the_pause(
-    make_site: Make, small_disk: Callable[[Path, str], None]
+    small_disk: Callable[[Path, str], None], make_site: Make
 ) -> None:
     """The state's disk fills up inside the pause: the old side serves again all the same."""
     site = make_site()

@@ -35,6 +35,7 @@ class LocalDeadMan:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self._token = directory / "token"
+
     @property
     def commit_token(self) -> Path:
         """The file that exists if, and only if, ``commit`` succeeded."""

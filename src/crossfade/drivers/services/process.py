@@ -43,8 +43,9 @@ class ProcessSpec:
     """What to run and where: command (argv), working directory, log file, and the mark.
 
     environment is added to a small part of ours; its values may be secret references (env:, file:,
-    relative to ``base``), which are resolved only when the program is started.  preload names Python modules whose import needs
-    no data; it makes a held start possible for commands of the form ``python -m module …``.
+    relative to ``base``), which are resolved only when the program is started.  preload names
+    Python modules whose import needs no data; it makes a held start possible for commands of the
+    form ``python -m module …``.
     address and pid_file help to find a process that we did not start.
     """
 

@@ -1,72 +1,35 @@
-"""What the steps need, as protocols.  Drivers implement them; only ``wiring`` joins the two.
-
-Abilities are data (traits), asked when planning, never discovered by a failing call.  Commands are
-argv tuples, never shell strings.  Every method that changes something may be called again after a
-crash: it looks first.  Methods raise ``crossfade.errors.Failed`` with *what* and *where*.
-"""
+"""The parts of a side, and what stands in front of both: what drivers implement."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import Protocol
 
-from crossfade.model import (
-    Address,
-    Digest,
-    Evidence,
-    Finding,
-    Installation,
-    PlannedStep,
-    Reversal,
-    Run,
-    Side,
+from crossfade.model import Address, Digest, Finding, Installation, Side
+from crossfade.ports._values import (
+    Completed,
+    CopyReport,
+    DatabaseTraits,
+    Progress,
+    Rendering,
+    ServiceState,
+    TrafficState,
+    TrafficTraits,
 )
 
 __all__ = [
     "Check",
-    "Committing",
-    "Completed",
     "Configuration",
-    "CopyReport",
     "Database",
-    "DatabaseTraits",
     "DeadMan",
     "Files",
     "Held",
     "Host",
     "Install",
-    "Journal",
-    "Limits",
-    "Parts",
-    "Progress",
-    "Rendering",
     "Service",
-    "ServiceState",
-    "Step",
-    "Teller",
     "Traffic",
-    "TrafficState",
-    "TrafficTraits",
-    "Work",
 ]
-
-T = TypeVar("T")
-
-Progress = Callable[[int, int | None], None]
-"""Called with how much is done and how much there is in all (None when unknown)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Completed:
-    """A command that ended: its argv, exit status, and what it printed."""
-
-    argv: tuple[str, ...]
-    status: int
-    out: bytes
-    err: bytes
 
 
 class Host(Protocol):
@@ -111,15 +74,6 @@ class Host(Protocol):
         """Who listens at ``address`` ("pid 12 (python)", or "somebody"); None when it is free."""
 
 
-@dataclass(frozen=True, slots=True)
-class ServiceState:
-    """Whether a service runs: all its process ids, and one sentence for people."""
-
-    running: bool
-    pids: tuple[int, ...]
-    detail: str
-
-
 class Service(Protocol):
     """The running program of one side."""
 
@@ -149,15 +103,6 @@ class Service(Protocol):
 
     def log_tail(self, lines: int) -> list[str]:
         """The last lines of its log."""
-
-
-@dataclass(frozen=True, slots=True)
-class DatabaseTraits:
-    """What a kind of database can do."""
-
-    strategy: str = "dump"
-    online_copy: bool = True
-    fence: str = ""
 
 
 class Held(Protocol):
@@ -218,15 +163,6 @@ class Database(Protocol):
         """Remove it with everything that belongs to it (new side only); fine when it is gone."""
 
 
-@dataclass(frozen=True, slots=True)
-class CopyReport:
-    """What a copy of a tree did: entries copied, entries removed, bytes written."""
-
-    copied: int
-    removed: int
-    bytes: int
-
-
 class Files(Protocol):
     """One tree of files of one side (uploads, media, keys)."""
 
@@ -247,38 +183,6 @@ class Files(Protocol):
 
     def remove(self) -> None:
         """Remove the tree (new side only); fine when it is gone."""
-
-
-@dataclass(frozen=True, slots=True)
-class TrafficTraits:
-    """What a kind of gate can do."""
-
-    hold: bool
-    exact_drain: bool
-    settles_in: float
-
-
-@dataclass(frozen=True, slots=True)
-class TrafficState:
-    """How the gate stands.
-
-    side is where traffic goes (or would go when released).  The counters are requests since the
-    gate's state was made: total, answered by the gate itself with 5xx (failed), dispatched to the
-    old side after the last drain (served_after_drain), and per side the unsafe-method requests
-    that were answered with 2xx or 3xx since the last switch (writes_since_switch).
-    """
-
-    side: Side
-    held: bool
-    in_flight: int
-    waiting: int
-    tunnels: int
-    total: int
-    failed: int
-    served_after_drain: int
-    writes_since_switch: int
-    lease_left: float
-    targets: Mapping[Side, Address]
 
 
 class Traffic(Protocol):
@@ -346,20 +250,6 @@ class Install(Protocol):
         """Remove what ``install`` made; fine when it is gone."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rendering:
-    """Configuration for the new side: bytes by relative path (mode beside), and what was shown.
-
-    difference is a unified diff with secrets masked; findings are the proof of each file.
-    identity has a keyed fingerprint for each opaque or secret file that must stay the same.
-    """
-
-    files: Mapping[str, tuple[bytes, int]]
-    difference: str
-    findings: tuple[Finding, ...]
-    sources: Mapping[str, str]
-
-
 class Configuration(Protocol):
     """Carries the old side's custom configuration over."""
 
@@ -396,123 +286,3 @@ class DeadMan(Protocol):
     @property
     def commit_token(self) -> Path:
         """The file that exists if, and only if, ``commit`` succeeded."""
-
-
-class Parts(Protocol):
-    """Everything of one side, joined."""
-
-    installation: Installation
-    host: Host
-    install: Install
-    service: Service
-    installed_version: Check
-    health: Check
-    checks: Sequence[Check]
-
-    @property
-    def databases(self) -> Mapping[str, Database]:
-        """This side's databases by name."""
-
-    @property
-    def files(self) -> Mapping[str, Files]:
-        """This side's trees by name."""
-
-
-class Journal(Protocol):
-    """The durable record.  Append-only; keyed by names, never by positions."""
-
-    def append(self, run: str, name: str, kind: str, payload: Mapping[str, object]) -> None:
-        """Add an entry and make it durable.  Raises JournalError."""
-
-    def entries(
-        self, *, run: str | None = None, kind: str | None = None
-    ) -> Iterator[Mapping[str, object]]:
-        """Entries in order: seq, at, run, name, kind, payload."""
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What the operator accepts, in seconds: the longest pause, how long to watch after the switch,
-    the lease that keeps a pause alive, and how long each side may take to start and to stop.
-    """
-
-    max_pause: float
-    watch: float
-    lease: float
-    start: float
-    stop: float
-
-
-class Work(Protocol):
-    """What a step gets: both sides, the gate, the journal's once(), and places of its own.
-
-    label names this attempt ("cutover-2") and directory is its own place below the state
-    directory.  held is closed when the attempt ends: fences and the keeper of the pause's lease
-    live there.  pause_began is the wall clock at the hold, or None outside a pause.  unmuted says
-    that the operator accepts a rehearsal whose effects are not muted.
-    """
-
-    run: Run
-    label: str
-    unmuted: bool
-    old: Parts
-    new: Parts
-    traffic: Traffic
-    configuration: Configuration
-    dead_man: DeadMan
-    limits: Limits
-    directory: Path
-    held: ExitStack
-    pause_began: float | None
-
-    def copy(self, kind: str, name: str) -> Database:
-        """The copy of database ``name`` that this attempt keeps as ``kind`` (backup, final)."""
-
-    def once(self, name: str, do: Callable[[], T]) -> T:
-        """Do something that cannot be made repeatable; its JSON result is remembered."""
-
-    def at_fence(self) -> Mapping[str, str]:
-        """The old side's positions at the fence of the last cutover, from the journal."""
-
-    def timed(self, name: str) -> AbstractContextManager[None]:
-        """Measure a part of the step under this name, for predictions and the timeline."""
-
-    def tell(self, text: str) -> None:
-        """Progress for people."""
-
-    def progress(self, what: str) -> AbstractContextManager[Progress]:
-        """A bar for long work."""
-
-
-class Teller(Protocol):
-    """Where progress goes."""
-
-    def say(self, text: str) -> None:
-        """One line for people."""
-
-    def bar(self, what: str) -> AbstractContextManager[Progress]:
-        """A bar for long work."""
-
-
-class Step(Protocol):
-    """One of the nine.  A module may be a step."""
-
-    name: str
-    reversal: Reversal
-
-    def preview(self, work: Work) -> PlannedStep:
-        """What ``run`` would do.  Changes nothing."""
-
-    def run(self, work: Work) -> Evidence:
-        """Look, act, prove.  Running it again after a crash is safe."""
-
-    def undo(self, work: Work) -> Evidence:
-        """Take back what ``run`` did, also half of it."""
-
-
-@runtime_checkable
-class Committing(Protocol):
-    """A step with a commit point: after it there is only forward."""
-
-    def finish(self, work: Work) -> Evidence:
-        """What remains to be done after the commit point; repeatable."""

@@ -1,0 +1,59 @@
+"""What the steps need, as protocols.  Drivers implement them; only ``wiring`` joins the two.
+
+Abilities are data (traits), asked when planning, never discovered by a failing call.  Commands are
+argv tuples, never shell strings.  Every method that changes something may be called again after a
+crash: it looks first.  Methods raise ``crossfade.errors.Failed`` with *what* and *where*.
+"""
+
+from crossfade.ports._drivers import (
+    Check,
+    Configuration,
+    Database,
+    DeadMan,
+    Files,
+    Held,
+    Host,
+    Install,
+    Service,
+    Traffic,
+)
+from crossfade.ports._values import (
+    Completed,
+    CopyReport,
+    DatabaseTraits,
+    Limits,
+    Progress,
+    Rendering,
+    ServiceState,
+    TrafficState,
+    TrafficTraits,
+)
+from crossfade.ports._work import Committing, Journal, Parts, Step, Teller, Work
+
+__all__ = [
+    "Check",
+    "Committing",
+    "Completed",
+    "Configuration",
+    "CopyReport",
+    "Database",
+    "DatabaseTraits",
+    "DeadMan",
+    "Files",
+    "Held",
+    "Host",
+    "Install",
+    "Journal",
+    "Limits",
+    "Parts",
+    "Progress",
+    "Rendering",
+    "Service",
+    "ServiceState",
+    "Step",
+    "Teller",
+    "Traffic",
+    "TrafficState",
+    "TrafficTraits",
+    "Work",
+]

@@ -1,0 +1,119 @@
+"""Plain values that ports speak of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from crossfade.model import Address, Finding, Side
+
+__all__ = [
+    "Completed",
+    "CopyReport",
+    "DatabaseTraits",
+    "Limits",
+    "Progress",
+    "Rendering",
+    "ServiceState",
+    "TrafficState",
+    "TrafficTraits",
+]
+
+Progress = Callable[[int, int | None], None]
+"""Called with how much is done and how much there is in all (None when unknown)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """A command that ended: its argv, exit status, and what it printed."""
+
+    argv: tuple[str, ...]
+    status: int
+    out: bytes
+    err: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceState:
+    """Whether a service runs: all its process ids, and one sentence for people."""
+
+    running: bool
+    pids: tuple[int, ...]
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseTraits:
+    """What a kind of database can do."""
+
+    strategy: str = "dump"
+    online_copy: bool = True
+    fence: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CopyReport:
+    """What a copy of a tree did: entries copied, entries removed, bytes written."""
+
+    copied: int
+    removed: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class TrafficTraits:
+    """What a kind of gate can do."""
+
+    hold: bool
+    exact_drain: bool
+    settles_in: float
+
+
+@dataclass(frozen=True, slots=True)
+class TrafficState:
+    """How the gate stands.
+
+    side is where traffic goes (or would go when released).  The counters are requests since the
+    gate's state was made: total, answered by the gate itself with 5xx (failed), dispatched to the
+    old side after the last drain (served_after_drain), and per side the unsafe-method requests
+    that were answered with 2xx or 3xx since the last switch (writes_since_switch).
+    """
+
+    side: Side
+    held: bool
+    in_flight: int
+    waiting: int
+    tunnels: int
+    total: int
+    failed: int
+    served_after_drain: int
+    writes_since_switch: int
+    lease_left: float
+    targets: Mapping[Side, Address]
+
+
+@dataclass(frozen=True, slots=True)
+class Rendering:
+    """Configuration for the new side: bytes by relative path (mode beside), and what was shown.
+
+    difference is a unified diff with secrets masked; findings are the proof of each file.
+    identity has a keyed fingerprint for each opaque or secret file that must stay the same.
+    """
+
+    files: Mapping[str, tuple[bytes, int]]
+    difference: str
+    findings: tuple[Finding, ...]
+    sources: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the operator accepts, in seconds: the longest pause, how long to watch after the switch,
+    the lease that keeps a pause alive, and how long each side may take to start and to stop.
+    """
+
+    max_pause: float
+    watch: float
+    lease: float
+    start: float
+    stop: float

@@ -1,0 +1,140 @@
+"""What a step is, and what it gets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from pathlib import Path
+from typing import Protocol, TypeVar, runtime_checkable
+
+from crossfade.model import Evidence, Installation, PlannedStep, Reversal, Run
+from crossfade.ports._drivers import (
+    Check,
+    Configuration,
+    Database,
+    DeadMan,
+    Files,
+    Host,
+    Install,
+    Service,
+    Traffic,
+)
+from crossfade.ports._values import Limits, Progress
+
+__all__ = [
+    "Committing",
+    "Journal",
+    "Parts",
+    "Step",
+    "Teller",
+    "Work",
+]
+
+T = TypeVar("T")
+
+
+class Parts(Protocol):
+    """Everything of one side, joined."""
+
+    installation: Installation
+    host: Host
+    install: Install
+    service: Service
+    installed_version: Check
+    health: Check
+    checks: Sequence[Check]
+
+    @property
+    def databases(self) -> Mapping[str, Database]:
+        """This side's databases by name."""
+
+    @property
+    def files(self) -> Mapping[str, Files]:
+        """This side's trees by name."""
+
+
+class Journal(Protocol):
+    """The durable record.  Append-only; keyed by names, never by positions."""
+
+    def append(self, run: str, name: str, kind: str, payload: Mapping[str, object]) -> None:
+        """Add an entry and make it durable.  Raises JournalError."""
+
+    def entries(
+        self, *, run: str | None = None, kind: str | None = None
+    ) -> Iterator[Mapping[str, object]]:
+        """Entries in order: seq, at, run, name, kind, payload."""
+
+
+class Work(Protocol):
+    """What a step gets: both sides, the gate, the journal's once(), and places of its own.
+
+    label names this attempt ("cutover-2") and directory is its own place below the state
+    directory.  held is closed when the attempt ends: fences and the keeper of the pause's lease
+    live there.  pause_began is the wall clock at the hold, or None outside a pause.  unmuted says
+    that the operator accepts a rehearsal whose effects are not muted.
+    """
+
+    run: Run
+    label: str
+    unmuted: bool
+    old: Parts
+    new: Parts
+    traffic: Traffic
+    configuration: Configuration
+    dead_man: DeadMan
+    limits: Limits
+    directory: Path
+    held: ExitStack
+    pause_began: float | None
+
+    def copy(self, kind: str, name: str) -> Database:
+        """The copy of database ``name`` that this attempt keeps as ``kind`` (backup, final)."""
+
+    def once(self, name: str, do: Callable[[], T]) -> T:
+        """Do something that cannot be made repeatable; its JSON result is remembered."""
+
+    def at_fence(self) -> Mapping[str, str]:
+        """The old side's positions at the fence of the last cutover, from the journal."""
+
+    def timed(self, name: str) -> AbstractContextManager[None]:
+        """Measure a part of the step under this name, for predictions and the timeline."""
+
+    def tell(self, text: str) -> None:
+        """Progress for people."""
+
+    def progress(self, what: str) -> AbstractContextManager[Progress]:
+        """A bar for long work."""
+
+
+class Teller(Protocol):
+    """Where progress goes."""
+
+    def say(self, text: str) -> None:
+        """One line for people."""
+
+    def bar(self, what: str) -> AbstractContextManager[Progress]:
+        """A bar for long work."""
+
+
+class Step(Protocol):
+    """One of the nine.  A module may be a step."""
+
+    name: str
+    reversal: Reversal
+
+    def preview(self, work: Work) -> PlannedStep:
+        """What ``run`` would do.  Changes nothing."""
+
+    def run(self, work: Work) -> Evidence:
+        """Look, act, prove.  Running it again after a crash is safe."""
+
+    def undo(self, work: Work) -> Evidence:
+        """Take back what ``run`` did, also half of it."""
+
+
+@runtime_checkable
+class Committing(Protocol):
+    """A step with a commit point: after it there is only forward."""
+
+    def finish(self, work: Work) -> Evidence:
+        """What remains to be done after the commit point; repeatable."""
