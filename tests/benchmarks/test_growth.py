@@ -43,8 +43,7 @@ def site(data: Path) -> Path:
         db.execute("insert into current_state_delta_stream values (1, ?, ?)", (ROOM, FIRST))
         db.execute("insert into profiles values ('alice')")
         db.execute("insert into local_media_repository values (?, 3)", (MEDIA,))
-        for table in ("event_push_summary_stream_ordering", "room_forgetter_stream_pos"):
-            db.execute(f"insert into {table} values (2)")
+        db.execute("insert into room_forgetter_stream_pos values (2)")
         db.commit()
     stored = data / "media_store" / "local_content" / MEDIA[:2] / MEDIA[2:4] / MEDIA[4:]
     stored.parent.mkdir(parents=True)
