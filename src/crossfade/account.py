@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -68,7 +69,7 @@ class Accountable(Protocol):
 
 def status(site: Accountable) -> dict[str, Any]:
     """How things stand, as plain data: live, sentence, going_back, running, runs, next."""
-    state = site.traffic.look()
+    state = _look(site)
     records = list(history.runs(site.journal))
     outcome = _outcome(records)
     price, sentence = _price(state, records)
@@ -91,6 +92,14 @@ def status(site: Accountable) -> dict[str, Any]:
         },
         "next": NEXT[outcome] or "nothing is left to do",
     }
+
+
+def _look(site: Accountable) -> TrafficState | None:
+    """The gate's state in the words of this upgrade: its side is the one with that address."""
+    state, old = site.traffic.look(), site.manifest.old.address
+    if state and state.side is Side.NEW and state.targets[Side.NEW] == old:
+        return replace(state, side=Side.OLD)
+    return state
 
 
 def _serves(site: Accountable, state: TrafficState | None) -> str:
@@ -129,7 +138,7 @@ def _outcome(records: list[history.Record]) -> str:
 
 def account(site: Accountable) -> ReportData:
     """Everything that the report shows."""
-    manifest, state = site.manifest, site.traffic.look()
+    manifest, state = site.manifest, _look(site)
     records = list(history.runs(site.journal))
     price, sentence = _price(state, records)
     cutover = next((r for r in reversed(records) if r.run is Run.CUTOVER and r.done("stop")), None)

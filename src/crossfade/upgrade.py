@@ -41,6 +41,9 @@ class Site(Protocol):
     def lease(self, what: str) -> AbstractContextManager[None]:
         """The right to run.  Raises LeaseHeld."""
 
+    def introduce(self) -> None:
+        """Tell a gate that runs which address is which side's in this upgrade."""
+
     def begin(self, run: Run, *, unmuted: bool = False) -> AttemptWork:
         """Work for a new attempt."""
 
@@ -120,7 +123,9 @@ def retire(site: Site) -> None:
         settle(site.journal, site.again, STORY)
         work = site.begin(Run.RETIRE)
         _must_serve(work, Side.NEW, "The old side serves; only a side without traffic is retired.")
-        run_all(work, STORY[Run.RETIRE], make_plan(work, STORY[Run.RETIRE], {}, None))
+        plan = make_plan(work, STORY[Run.RETIRE], {}, None)
+        refuse_problems(plan)
+        run_all(work, STORY[Run.RETIRE], plan)
 
 
 @contextmanager
@@ -128,6 +133,7 @@ def _verb(site: Site, name: str) -> Iterator[None]:
     """Hold the lease; give errors from before the first step their third and fourth sentence."""
     try:
         with site.lease(name):
+            site.introduce()
             yield
     except CrossfadeError as error:
         if error.now:

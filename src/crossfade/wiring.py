@@ -72,9 +72,11 @@ class WiredSite:
         made: Traffic = driver("traffic", spec.driver)(spec.listen, self.manifest.state / "gate")
         return made
 
-    def targets(self) -> dict[Side, object]:
-        """Where each side listens."""
-        return {Side.OLD: self.manifest.old.address, Side.NEW: self.manifest.new.address}
+    def introduce(self) -> None:
+        """Tell a gate that runs which address is which side's in this upgrade."""
+        if self.traffic.look() is not None:
+            manifest = self.manifest
+            self.traffic.ensure({Side.OLD: manifest.old.address, Side.NEW: manifest.new.address})
 
     def lease(self, what: str) -> AbstractContextManager[None]:
         """The right to run.  Raises LeaseHeld."""
@@ -102,7 +104,7 @@ class WiredSite:
             label=label,
             unmuted=unmuted,
             old=old,
-            new=self.side(new, Side.NEW, rehearsal=run is Run.REHEARSAL),
+            new=self.side(new, Side.NEW),
             traffic=self.traffic,
             configuration=CarriedConfiguration(recipe, old.installation, old.host),
             dead_man=LocalDeadMan(directory / "dead-man"),
@@ -124,7 +126,7 @@ class WiredSite:
             stop=service.stop_timeout,
         )
 
-    def side(self, spec: SideSpec, side: Side, *, rehearsal: bool = False) -> Joined:
+    def side(self, spec: SideSpec, side: Side) -> Joined:
         """Everything of one side, joined.  Reads no file but secrets for the checks."""
         from crossfade.configuration import locate
         from crossfade.drivers.services.process import ProcessSpec
@@ -136,7 +138,7 @@ class WiredSite:
         variables = there.variables()
         packages = tuple(fill(package, variables) for package in recipe.install.packages)
         service_spec = ProcessSpec(
-            mark=self._mark("rehearsal" if rehearsal else str(side)),
+            mark=self._mark(spec),
             command=tuple(fill(word, variables) for word in recipe.service.command),
             directory=str(spec.data),
             log=str(spec.service.log),
@@ -171,8 +173,10 @@ class WiredSite:
             },
         )
 
-    def _mark(self, name: str) -> str:
-        return f"{sha256(str(self.manifest.state).encode()).hexdigest()[:12]}-{name}"
+    def _mark(self, spec: SideSpec) -> str:
+        """One mark for one installation, which keeps it as the old side of the next upgrade."""
+        places = (self.manifest.state, spec.root, spec.config, spec.data, spec.address)
+        return sha256("\0".join(map(str, places)).encode()).hexdigest()[:16]
 
     def _environment(self, spec: SideSpec, there: Installation) -> dict[str, str]:
         """The service's environment; secrets stay references until the program is started."""

@@ -66,6 +66,26 @@ def test_forward_back_and_forward_again(make_site: Make, journal: str) -> None:
     assert list((site.directory / "state").rglob("old.tar.gz")), "the old side is archived"
 
 
+def test_one_upgrade_after_another(make_site: Make) -> None:
+    """What was the new side is the old side of the next upgrade, and serves through all of it."""
+    site = make_site()
+    site.run("rehearse")
+    site.run("cutover", "--yes")
+    site.run("retire", "--yes")
+    with Client(site.gate) as client:
+        site.next_upgrade()
+        status = site.run("status", "--json").json
+        assert (status["live"], status["outcome"]) == ("old", "planned")
+        site.run("rehearse")
+        assert site.version() == "2.0"
+        site.run("cutover", "--yes")
+        assert site.version() == "3.0"
+    assert client.failures == []
+    assert client.lost(site.gate) == set()
+    site.run("rollback", "--yes", "--accept-loss")
+    assert site.version() == "2.0"
+
+
 def test_old_side_is_as_at_the_fence(make_site: Make) -> None:
     """From the fence until the old side is started again not one byte of it changes."""
     site = make_site()

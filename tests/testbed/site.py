@@ -143,6 +143,24 @@ class Site:
             )
             db.commit()
 
+    def next_upgrade(self) -> None:
+        """From 2.0, which serves and is now the old side, to 3.0."""
+        make_wheel(self.directory / "app3-wheel", "3.0")
+        self.old, self.data = self.new, self.directory / "new"
+        (port,) = free_ports(1)
+        self.new = Address("127.0.0.1", port)
+        text = self.manifest.read_text(encoding="utf-8")
+        before, _, after = text.partition("traffic:")
+        d = self.directory
+        self.manifest.write_text(
+            before.partition("old:")[0] + f"old:\n  version: '2.0'\n  root: {d}/app2\n"
+            f"  data: {self.data}\n  address: {self.old}\n"
+            f"new:\n  version: '3.0'\n  root: {d}/app3\n  data: {d}/new3\n"
+            f"  address: {self.new}\n  rehearsal: {{address: '{self.rehearsal}', data: {d}/try}}\n"
+            f"traffic:{after}",
+            encoding="utf-8",
+        )
+
     def write_manifest(
         self,
         *,
@@ -247,12 +265,8 @@ class Site:
         """End everything that was started."""
         site = self.wired()
         manifest = site.manifest
-        for spec, side, rehearsal in (
-            (manifest.old, Side.OLD, False),
-            (manifest.new, Side.NEW, False),
-            (manifest.rehearsal, Side.NEW, True),
-        ):
-            site.side(spec, side, rehearsal=rehearsal).service.stop(3)
+        for spec in (manifest.old, manifest.new, manifest.rehearsal):
+            site.side(spec, Side.NEW).service.stop(3)  # found by its mark, whichever side it is
         site.traffic.stop()
         site.journal.close()
 

@@ -197,12 +197,8 @@ class Place:
 def stop_all(site: WiredSite) -> None:
     """Stop both sides, a rehearsal's copy, and the gate."""
     manifest = site.manifest
-    for spec, side, rehearsal in (
-        (manifest.old, Side.OLD, False),
-        (manifest.new, Side.NEW, False),
-        (manifest.rehearsal, Side.NEW, True),
-    ):
-        site.side(spec, side, rehearsal=rehearsal).service.stop(10)
+    for spec in (manifest.old, manifest.new, manifest.rehearsal):
+        site.side(spec, Side.NEW).service.stop(10)  # found by its mark, whichever side it is
     site.traffic.stop()
 
 

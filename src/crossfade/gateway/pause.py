@@ -68,8 +68,14 @@ class GateState:
     record: str | None = None
 
     def aimed(self, targets: Mapping[Side, Address]) -> GateState:
-        """With other addresses.  The side stays."""
-        return replace(self, targets=dict(targets))
+        """With other addresses.  Traffic stays where it goes: when its address now has the other
+        side's name (the new side of one upgrade is the old side of the next), so has the side."""
+        now = self.targets.get(self.side)
+        side = next((s for s, address in targets.items() if address == now), self.side)
+        if side is self.side or self.hold is not None:
+            return replace(self, targets=dict(targets))
+        epoch = self.epoch + 1
+        return replace(self, targets=dict(targets), side=side, epoch=epoch, drained=None)
 
     def recording(self, path: str | None) -> GateState:
         """Writing requests to ``path``, or not any more."""

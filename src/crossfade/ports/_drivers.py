@@ -195,7 +195,8 @@ class Traffic(Protocol):
         """How it stands; None when it does not run."""
 
     def ensure(self, targets: Mapping[Side, Address]) -> None:
-        """Make sure that it runs and knows both addresses.  Never changes the side."""
+        """Make sure that it runs and knows both addresses.  Never changes where traffic goes: an
+        address that is the other side's now takes the side along."""
 
     def hold(self, *, lease: float, at_most: float, commit_to: Side, commit_token: Path) -> None:
         """Make requests wait.  The lease (seconds) must be renewed; no hold outlasts ``at_most``.

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from crossfade.errors import Failed
-from crossfade.model import Evidence, Finding, PlannedStep, Reversal, Side
+from crossfade.model import Evidence, Finding, PlannedStep, Problem, Reversal, Side
 from crossfade.ports import Work
 
 __all__ = ["name", "preview", "reversal", "run", "undo"]
@@ -17,12 +17,24 @@ def preview(work: Work) -> PlannedStep:
     """What would be archived and removed."""
     places = old_places(work)
     actions = (
-        f"archive {', '.join(map(str, places[1:]))} to {work.directory / 'archive'}",
+        f"archive {', '.join(map(str, places))} to {work.directory / 'archive'}",
+        f"remove the program at {work.old.installation.root}",
         *(f"remove {place}" for place in places),
     )
-    return PlannedStep(
-        name, actions, reversal, touches=tuple(f"{place} is removed" for place in places)
-    )
+    needed = [work.new.installation.root, work.new.installation.config]
+    needed += [work.new.installation.data, work.directory]
+    problems = [
+        Problem(
+            "old-place-holds-more",
+            Finding(f"{place} holds only the old side", "only", f"also {inner}", "paths", False),
+            f"mv {inner} ANOTHER-PLACE   (or remove the old side by hand)",
+        )
+        for place in places
+        for inner in needed
+        if inner == place or place in inner.parents
+    ]
+    touches = tuple(f"{place} is removed" for place in places)
+    return PlannedStep(name, actions, reversal, touches=touches, problems=tuple(problems))
 
 
 def run(work: Work) -> Evidence:
@@ -34,7 +46,7 @@ def run(work: Work) -> Evidence:
         )
     work.old.service.stop(work.limits.stop)
     findings = [Finding.equal("traffic goes to", Side.NEW, state.side, "gate, read back")]
-    places = [place for place in old_places(work)[1:] if work.old.host.exists(place)]
+    places = [place for place in old_places(work) if work.old.host.exists(place)]
     with work.timed("archive"), work.progress("archiving the old side"):
         findings.extend(_archive(work, place) for place in places)
     if not all(finding.holds for finding in findings):
@@ -42,7 +54,8 @@ def run(work: Work) -> Evidence:
             "archive-unproven", "The archive does not read back as written; nothing removed."
         )
     with work.timed("remove"):
-        for place in old_places(work):
+        work.old.install.remove()  # leaves alone what is no environment of its own kind
+        for place in places:
             work.old.host.remove(place)
             there = work.old.host.exists(place)
             findings.append(Finding.equal(f"{place} stands", False, there, "old side's host"))
@@ -59,11 +72,11 @@ def undo(work: Work) -> Evidence:
 
 
 def old_places(work: Work) -> list[Path]:
-    """The program first, then configuration and data (which are archived)."""
+    """Configuration and data: what is archived and removed."""
     installation = work.old.installation
     places = {installation.config, installation.data}
     outermost = [p for p in sorted(places) if not any(q in p.parents for q in places)]
-    return [installation.root, *outermost]
+    return outermost
 
 
 def _archive(work: Work, place: Path) -> Finding:

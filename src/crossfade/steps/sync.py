@@ -31,6 +31,8 @@ def run(work: Work) -> Evidence:
     """Carry, start, check; and prove that nobody wrote to the old side meanwhile."""
     findings = carry_and_start(work, lambda n: _last_copy(work, n))
     findings += unchanged(work.at_fence(), positions(work))
+    state = work.old.service.look()  # a supervisor may have started it again
+    findings.append(Finding.equal("the old side runs", False, state.running, state.detail))
     return Evidence(name, tuple(findings))
 
 

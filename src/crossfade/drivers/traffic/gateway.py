@@ -55,7 +55,7 @@ class GatewayTraffic:
             return None
 
     def ensure(self, targets: Mapping[Side, Address]) -> None:
-        """Make sure that it runs and knows both addresses.  Never changes the side."""
+        """Make sure that it runs and knows both addresses; see the port."""
         if self.look() is None:
             self._start(targets)
         self._tell({"do": "targets", **{side.value: str(targets[side]) for side in Side}})
