@@ -65,6 +65,7 @@ def manual(filled: Filled) -> Pause:
             clock.part("start")
             wait_until(lambda: asks(filled.question, place.new), 30)
             clock.part("check")
+            assert process.poll() is None, "somebody else answered"
             client.address = place.new
             time.sleep(1)
         finally:

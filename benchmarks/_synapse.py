@@ -19,6 +19,7 @@ from benchmarks._growth import grow
 
 from crossfade.demo.matrix import Connection, MatrixError, User
 from crossfade.demo.place import NEW, OLD, Place, stop_all
+from crossfade.drivers.hosts.local import LocalHost
 from crossfade.engine.work import Silent
 from crossfade.model import Address, Side
 
@@ -107,8 +108,14 @@ class Filled:
         return (self.kept / "homeserver.db").stat().st_size, len(media), sum(media)
 
     def reset(self) -> None:
-        """The old side as it was when full, running; nothing of the new side; no journal."""
+        """The old side as it was when full, running; nothing of the new side; no journal.
+
+        Raises SystemExit when something of the last round still listens: it would answer for the
+        next one."""
         place = self.place
+        for address in (place.old, place.new, place.rehearsal, place.gate):
+            if left := LocalHost().listener(address):
+                raise SystemExit(f"the last round left something at {address}: {left}")
         for name in ("state", "synapse-data", "synapse-data-new", "rehearsal", "manual"):
             shutil.rmtree(place.directory / name, ignore_errors=True)
         subprocess.run(("cp", "-a", self.kept, place.data), check=True)
