@@ -144,6 +144,7 @@ def _of(goal: float, name: str, seconds: float) -> str:
 
 def main() -> None:
     """Run all of it."""
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # compiled modules are kept, as for anybody
     with tempfile.TemporaryDirectory() as directory, site_at(Path(directory) / "site") as site:
         spent = journal_overhead(site)
         asked = {

@@ -154,6 +154,7 @@ def _proof(name: str, pauses: list[Pause], before: dict[str, float]) -> None:
 
 def main() -> None:
     """Run all of it."""
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # compiled modules are kept, as for anybody
     with tempfile.TemporaryDirectory(prefix="crossfade-bench-") as directory:
         filled = Filled(Path(directory))
         filled.build()
