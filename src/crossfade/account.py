@@ -105,7 +105,7 @@ def _look(site: Accountable) -> TrafficState | None:
 def _serves(site: Accountable, state: TrafficState | None) -> str:
     manifest = site.manifest
     if state is None:
-        return f"No gate runs at {manifest.traffic.listen}; the old side ({manifest.old.version})"
+        return f"No gate runs at {manifest.traffic.listen}, so nobody is served there."
     version = manifest.old.version if state.side is Side.OLD else manifest.new.version
     held = "; requests are held right now" if state.held else ""
     return f"The {state.side} side ({version}) serves at {manifest.traffic.listen}{held}."
@@ -120,8 +120,9 @@ def _price(state: TrafficState | None, records: list[history.Record]) -> tuple[s
     writes = state.writes_since_switch
     if writes == 0:
         return "a restart", "no write was acknowledged by the new side since the switch"
-    return f"{writes} writes", (
-        f"{writes} writes acknowledged by the new side since the switch would stay behind "
+    count = f"{writes} write{'s' if writes != 1 else ''}"
+    return count, (
+        f"{count} acknowledged by the new side since the switch would stay behind "
         "(they are exported first); and a restart of the old side"
     )
 

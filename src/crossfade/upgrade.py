@@ -165,7 +165,7 @@ def _must_be_rehearsed(rehearsal: history.Record | None, now: Mapping[str, str])
     if changed:
         raise NeedsYou(
             "plan-changed",
-            f"{len(changed)} things changed since the rehearsal.",
+            "Something changed since the rehearsal: " + ", ".join(changed) + ".",
             where="\n".join(
                 f"{name}: {then.get(name, 'absent')} -> {now.get(name, 'absent')}"
                 for name in changed

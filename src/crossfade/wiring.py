@@ -145,7 +145,8 @@ class WiredSite:
             environment=environment,
             preload=recipe.service.preload,
             base=str(manifest.path.parent),
-            address=str(spec.address) if side is Side.OLD else "",
+            address=str(spec.address),
+            strict=side is Side.NEW,
             pid_file=str(spec.service.pid_file or "") if side is Side.OLD else "",
         )
         old = manifest.old.installation(recipe.application, Side.OLD)

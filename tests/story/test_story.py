@@ -127,6 +127,6 @@ def test_dry_run_changes_nothing(make_site: Make) -> None:
     site = make_site()
     for words in (("rehearse",), ("cutover",), ("plan",)):
         extra = () if words == ("plan",) else ("--dry-run",)
-        assert "predicted pause" in site.run(*words, *extra).out
+        assert "going back after it costs" in site.run(*words, *extra).out
     assert not (site.directory / "app2").exists()
     assert site.run("status", "--json").json["runs"] == []

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
+from typing import TYPE_CHECKING
 
 from crossfade.cli._common import Verbs, open_site, verb
+
+if TYPE_CHECKING:
+    from crossfade.model import Plan
 
 __all__ = ["add", "run", "show"]
 
@@ -16,27 +20,34 @@ def add(verbs: Verbs) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the plan.  0 when it could be carried out, 4 when something is in the way."""
-    from crossfade.model import Plan, Run
+    """Print the cutover's plan and what would stop the rehearsal or the cutover.
+
+    0 when nothing would, 4 when something does."""
+    from crossfade.model import Run
     from crossfade.upgrade import preview
 
     site = open_site(options)
-    plans = {run: preview(site, run, unmuted=True) for run in (Run.REHEARSAL, Run.CUTOVER)}
-    plan: Plan = plans[Run.CUTOVER]
+    rehearsal, cutover = (preview(site, run) for run in (Run.REHEARSAL, Run.CUTOVER))
     if options.json:
-        print(json.dumps({str(run): plan.as_json() for run, plan in plans.items()}, indent=2))
+        plans = {"rehearsal": rehearsal.as_json(), "cutover": cutover.as_json()}
+        print(json.dumps(plans, indent=2))
     else:
-        print(show(plan))
-    return 4 if plan.problems else 0
+        print(show(cutover))
+        if rehearsal.problems:
+            print("the rehearsal would be refused:")
+            print("\n".join(_problems(rehearsal)))
+        elif not cutover.problems:
+            verb = "rehearse" if cutover.predicted_pause is None else "cutover"
+            print(f"next: crossfade {verb}")
+    return 4 if cutover.problems or rehearsal.problems else 0
 
 
-def show(plan: object) -> str:
-    """The plan for people."""
-    from crossfade.model import Plan
-
-    assert isinstance(plan, Plan)  # noqa: S101 - lazy import for a quick --help
+def show(plan: Plan) -> str:
+    """A plan for people."""
     old, new = plan.old, plan.new
     lines = [f"{new.application}: {old.version} at {old.address} -> {new.version} at {new.address}"]
+    if "old.running" in plan.world:
+        lines.append(f"the old side says: {plan.world['old.running']}")
     for number, step in enumerate(plan.steps, 1):
         lines.append(f"\n{number}. {step.name}" + ("   (inside the pause)" if step.pause else ""))
         lines += [f"     {action}" for action in step.actions]
@@ -45,19 +56,21 @@ def show(plan: object) -> str:
     lines.append("")
     for name, (needed, free) in plan.disk.items():
         lines.append(f"disk at {name}: {needed / 1e6:.1f} MB needed, {free / 1e6:.0f} MB free")
-    pause = "unknown before a rehearsal"
-    if plan.predicted_pause is not None:
-        pause = f"{plan.predicted_pause:.1f} s, from the last rehearsal"
-    lines += [f"predicted pause: {pause}", f"fingerprint: {plan.fingerprint}"]
+    if any(step.pause for step in plan.steps):
+        pause = "unknown before a rehearsal"
+        if plan.predicted_pause is not None:
+            pause = f"{plan.predicted_pause:.1f} s, from the last rehearsal"
+        lines.append(f"predicted pause: {pause}")
+    if plan.world:
+        lines.append(f"fingerprint: {plan.fingerprint}")
     lines += [f"warning: {warning}" for warning in plan.warnings]
+    return "\n".join([*lines, *_problems(plan)])
+
+
+def _problems(plan: Plan) -> list[str]:
+    lines = []
     for problem in plan.problems:
         finding = problem.finding
         lines.append(f"problem: {problem.code}: {finding.claim}: {finding.observed}")
         lines.append(f"    next: {problem.next}")
-    if not plan.problems:
-        lines.append(
-            "next: crossfade rehearse"
-            if plan.predicted_pause is None
-            else "next: crossfade cutover"
-        )
-    return "\n".join(lines)
+    return lines

@@ -35,11 +35,14 @@ class Completed:
 
 @dataclass(frozen=True, slots=True)
 class ServiceState:
-    """Whether a service runs: all its process ids, and one sentence for people."""
+    """Whether a service runs: all its process ids, and one sentence for people.
+
+    foreign is the command that somebody else started it with, if it is not ours."""
 
     running: bool
     pids: tuple[int, ...]
     detail: str
+    foreign: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from crossfade.errors import Failed
 from crossfade.model import Finding
 from crossfade.ports import Parts, Work
+from crossfade.steps._health import wait_healthy
 
 __all__ = ["switch_to", "take_token"]
 
@@ -24,6 +25,9 @@ def switch_to(work: Work, to: Parts, away: Parts) -> list[Finding]:
     """Switch and release, whatever the gate did by itself meanwhile; prove it by reading back."""
     side = to.installation.side
     traffic = work.traffic
+    if not to.service.look().running:  # it was checked before the commit, but a machine may go down
+        to.service.start()
+        wait_healthy(work, to, work.limits.start)
     traffic.ensure({p.installation.side: p.installation.address for p in (to, away)})
     state = traffic.look()
     if state and state.side is not side:

@@ -38,13 +38,12 @@ def run(work: Work) -> Evidence:
 
 
 def _alike(work: Work, n: str) -> Finding:
-    """The old side works on, so that two copies of it differ; but not in their schema."""
+    """The old side works on, so that two copies of it differ; but no table goes missing."""
     backup, final = (work.copy(kind, n).digest() for kind in ("backup", "final"))
     work.copy("final", n).matches(work.directory / "final" / n)  # as in the pause, for its time
-    expected, seen = (
-        f"{len(d.parts)} tables, schema {d.parts['schema'].checksum}" for d in (backup, final)
-    )
-    return Finding.equal(f"database {n} has one schema in both copies", expected, seen, "digests")
+    missing = sorted(backup.parts.keys() - final.parts.keys())
+    claim = f"tables of database {n} that the last copy lacks"
+    return Finding.equal(claim, "none", ", ".join(missing) or "none", "digests of both copies")
 
 
 def undo(work: Work) -> Evidence:

@@ -36,6 +36,12 @@ def preview(work: Work) -> PlannedStep:
             False,
         )
         problems.append(Problem("old-not-running", seen, "crossfade status"))
+    warnings = []
+    if state.foreign:
+        warnings.append(
+            f"the old side was started as {' '.join(state.foreign)!r}; "
+            f"going back starts it as {' '.join(old.service.command())!r}"
+        )
     actions = (
         f"hold requests at {work.traffic.listen}, let those in flight finish",
         f"stop the old side ({state.detail})",
@@ -46,7 +52,13 @@ def preview(work: Work) -> PlannedStep:
         *(f"database {n}: {d.traits.fence}" for n, d in old.databases.items()),
     )
     return PlannedStep(
-        name, actions, reversal, touches=touches, pause=True, problems=tuple(problems)
+        name,
+        actions,
+        reversal,
+        touches=touches,
+        pause=True,
+        problems=tuple(problems),
+        warnings=tuple(warnings),
     )
 
 

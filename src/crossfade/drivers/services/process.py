@@ -34,6 +34,7 @@ MARK = "CROSSFADE_SERVICE"
 HELD_START = Path(__file__).with_name("held_start.py")
 _PASSED_ON = ("PATH", "HOME", "LANG", "LANGUAGE", "TZ", "USER", "LOGNAME", "SHELL", "TMPDIR")
 _READY_TIMEOUT = 120.0
+_OURS = "started by Crossfade"
 _started: list[subprocess.Popen[bytes]] = []
 """Children of this process.  They outlive us, but while we live somebody has to reap them."""
 
@@ -46,7 +47,8 @@ class ProcessSpec:
     relative to ``base``), which are resolved only when the program is started.  preload names
     Python modules whose import needs no data; it makes a held start possible for commands of the
     form ``python -m module …``.
-    address and pid_file help to find a process that we did not start.
+    address and pid_file help to find a process that we did not start; with ``strict`` one that
+    listens there counts only when it runs our very command.
     """
 
     mark: str
@@ -57,6 +59,7 @@ class ProcessSpec:
     preload: tuple[str, ...] = ()
     address: str = ""
     pid_file: str = ""
+    strict: bool = False
     base: str = ""
 
     @classmethod
@@ -90,20 +93,26 @@ class ProcessService:
         """Whether it runs, by mark, pid file or listener, in this order."""
         _reap()
         found = procfs.with_mark(MARK, self.spec.mark) - self._held_pids()
-        how = "started by Crossfade"
+        how = _OURS
         if not found and (pid := self._from_pid_file()):
             found, how = procfs.descendants([pid]), f"pid file {self.spec.pid_file}"
         if not found and self.spec.address:
             address = Address.parse(self.spec.address)
             inodes = procfs.listening_inodes(address.host, address.port)
-            listeners = procfs.pids_of_sockets(inodes) - {os.getpid()}
+            listeners = {p for p in procfs.pids_of_sockets(inodes) if self._may_be_ours(p)}
             found = procfs.descendants(listeners) if listeners else set()
             how = f"listens at {address}"
         if not found:
             return ServiceState(False, (), "no process")
         pids = tuple(sorted(found))
-        words = " ".join(procfs.command_of(pids[0])[:6])[:120]
-        return ServiceState(True, pids, f"pid {pids[0]} ({how}): {words}")
+        command = procfs.command_of(pids[0])
+        foreign = command if how != _OURS and command != self.spec.command else ()
+        words = " ".join(command[:6])[:120]
+        return ServiceState(True, pids, f"pid {pids[0]} ({how}): {words}", foreign)
+
+    def _may_be_ours(self, pid: int) -> bool:
+        ours = procfs.command_of(pid) == self.spec.command
+        return pid != os.getpid() and (ours or not self.spec.strict)
 
     @property
     def _held_note(self) -> Path:
