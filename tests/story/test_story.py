@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from tests.testbed.client import Client
-from tests.testbed.site import Site, tree_bytes
+from tests.testbed.site import Site, eventually, tree_bytes
 
 Make = Callable[..., Site]
 
@@ -95,8 +95,7 @@ def test_old_side_is_as_at_the_fence(make_site: Make) -> None:
     assert "notes.db" in at_switch
     assert not [name for name in at_switch if name.endswith(("-wal", "-shm"))]
     with Client(site.gate) as client:
-        while len(client.acknowledged) < 50:
-            pass
+        eventually(lambda: len(client.acknowledged) > 20)
     assert tree_bytes(site.data) == at_switch
 
 

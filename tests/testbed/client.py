@@ -26,8 +26,8 @@ class Client:
 
     address: Address
     name: str = "w"
-    threads: int = 3
-    pause: float = 0.02
+    threads: int = 2
+    pause: float = 0.03
     stays_behind: bool = False
     acknowledged: set[str] = field(default_factory=set)
     failures: list[str] = field(default_factory=list)

@@ -80,12 +80,23 @@ class Console:
         """One line, with the time since we started."""
         print(f"{time.monotonic() - self._began:7.1f}s  {text}", file=sys.stderr, flush=True)
 
+    def _lines(self, what: str) -> Progress:
+        said = time.monotonic()
+
+        def tell(done: int, total: int | None) -> None:
+            nonlocal said
+            if time.monotonic() - said >= 5:
+                said = time.monotonic()
+                self.say(f"… {what}: {done / total:.0%}" if total else f"… {what}: {done}")
+
+        return tell
+
     @contextmanager
     def bar(self, what: str) -> Iterator[Progress]:
-        """A bar on a terminal, two lines elsewhere."""
+        """A bar on a terminal; elsewhere a line now, and one whenever five seconds have passed."""
         if not sys.stderr.isatty():
             self.say(f"… {what}")
-            yield lambda done, total: None
+            yield self._lines(what)
             return
         from rich.console import Console as Terminal
         from rich.progress import Progress as Bars
