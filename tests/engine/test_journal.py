@@ -161,5 +161,7 @@ def test_history_finds_what_is_unfinished_and_predicts(path: Path) -> None:
         assert history.unfinished(journal) is None
         green = history.last(journal, Run.REHEARSAL, "done")
         assert green is not None
-        assert history.predicted_pause(green) == 1.25 * history.MARGIN + history.OVERHEAD_SECONDS
+        assert history.predicted_pause(green) == round(
+            1.25 * history.MARGIN + history.OVERHEAD_SECONDS, 3
+        )
         assert history.next_label(journal, Run.REHEARSAL) == "rehearsal-2"
