@@ -35,10 +35,11 @@ NEEDS_THE_PAUSE = {
     "stop": "the old side's own shutdown",
     "fence": "proves that nobody writes to the old side",
     "copy main": "the database as it was at the last write",
+    "compare main": "that copy is the old side's database, byte for byte",
+    "place main": "the copy becomes the new side's database",
     "files media": "what changed since the copy before the pause; both trees' digests",
     "start": "the new side opens and migrates that last copy",
     "checks": "the new side answers right, on that data",
-    "digests": "what is left of comparing the databases, begun beside the start",
     "commit": "the commit point",
     "switch": "the gate goes to the new side and lets requests go",
 }

@@ -129,7 +129,7 @@ class WiredSite:
     def side(self, spec: SideSpec, side: Side) -> Joined:
         """Everything of one side, joined.  Reads no file but secrets for the checks."""
         from crossfade.configuration import locate
-        from crossfade.drivers.services.process import ProcessSpec
+        from crossfade.drivers.services.spawn import ProcessSpec
 
         manifest, recipe = self.manifest, self.manifest.recipe
         there = spec.installation(recipe.application, side)

@@ -20,8 +20,8 @@ def _points(run: str, steps: dict[str, tuple[str, ...]]) -> list[str]:
     return found
 
 
-_RESTORE = ("place-main", "files-uploads", "digest-uploads")
-_CARRY = ("copy-main", "files-uploads", "start", "checks", "digests")
+_RESTORE = ("place-main", "digest-main", "files-uploads", "digest-uploads")
+_CARRY = ("copy-main", "compare-main", "place-main", "files-uploads", "start", "checks")
 
 REHEARSAL = _points(
     "rehearsal",
@@ -43,7 +43,7 @@ CUTOVER = _points(
         "restore": _RESTORE,
         "stop": ("prepare", "drain", "stop", "fence"),
         "sync": _CARRY,
-        "switch": ("commit", "switch", "watch"),
+        "switch": ("commit", "switch", "digests", "watch"),
     },
 )
 ROLLBACK = _points(

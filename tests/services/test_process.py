@@ -15,7 +15,8 @@ import pytest
 from tests.testbed.site import eventually, free_ports
 
 from crossfade.drivers import procfs
-from crossfade.drivers.services.process import ProcessService, ProcessSpec
+from crossfade.drivers.services.process import ProcessService
+from crossfade.drivers.services.spawn import ProcessSpec
 from crossfade.errors import Failed
 
 Make = Callable[..., ProcessService]
@@ -145,7 +146,8 @@ def test_held_start_ends_with_its_starter(make: Make, tmp_path: Path) -> None:
     service.revival()
     program = (
         "import sys, os, signal\nfrom pathlib import Path\n"
-        "from crossfade.drivers.services.process import ProcessService, ProcessSpec\n"
+        "from crossfade.drivers.services.process import ProcessService\n"
+        "from crossfade.drivers.services.spawn import ProcessSpec\n"
         "path = Path(sys.argv[1])\n"
         "service = ProcessService(ProcessSpec.load(path), path.parent)\n"
         "service.prepare(); os.kill(os.getpid(), signal.SIGKILL)\n"

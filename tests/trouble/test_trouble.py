@@ -16,7 +16,7 @@ import pytest
 from tests.testbed.client import Client
 from tests.testbed.site import Result, Site, eventually, tree_bytes
 
-from crossfade.drivers import procfs
+from crossfade.drivers.listeners import listening_pids
 from crossfade.model import Side
 
 Make = Callable[..., Site]
@@ -235,7 +235,7 @@ def test_leak_after_the_fence(make_site: Make, what: str, script: str) -> None:
 def test_gate_killed_while_holding(make_site: Make) -> None:
     """The gate dies in the pause: it is started again as it was, and the old side serves."""
     site = make_site()
-    (gate,) = procfs.pids_of_sockets(procfs.listening_inodes(site.gate.host, site.gate.port))
+    (gate,) = listening_pids(site.gate)
     site.write_manifest(extra=site.check(f'[ "$1" = rehearsal ] || kill -9 {gate}'))
     site.run("rehearse")
     with Client(site.gate) as client:

@@ -1,4 +1,4 @@
-"""Reading /proc: which processes there are, what belongs together, and who listens where.
+"""Reading /proc: which processes there are, and what belongs together.
 
 Formats are those of proc(5).  A process that ends while we look is simply not there.
 """
@@ -6,10 +6,7 @@ Formats are those of proc(5).  A process that ends while we look is simply not t
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
-from ipaddress import ip_address
 from pathlib import Path
 
 __all__ = [
@@ -17,9 +14,7 @@ __all__ = [
     "command_of",
     "descendants",
     "group_of",
-    "listening_inodes",
     "pids",
-    "pids_of_sockets",
     "start_time",
     "with_mark",
 ]
@@ -97,56 +92,4 @@ def with_mark(name: str, value: str) -> set[int]:
             continue
         if wanted in environment.split(b"\0") and alive(pid):
             found.add(pid)
-    return found
-
-
-def listening_inodes(host: str, port: int) -> set[str]:
-    """Socket inodes that listen on this address; a wildcard listener counts."""
-    wanted = {_hex(address) for address in _addresses(host)} | {"00000000", "0" * 32}
-    found = set()
-    for table in ("tcp", "tcp6"):
-        try:
-            lines = (PROC / "net" / table).read_text(encoding="ascii").splitlines()[1:]
-        except OSError:
-            continue
-        for line in lines:
-            fields = line.split()
-            address, _, hexport = fields[1].partition(":")
-            if fields[3] == "0A" and int(hexport, 16) == port and address in wanted:
-                found.add(fields[9])
-    return found
-
-
-def _addresses(host: str) -> set[str]:
-    """The IP addresses of a host; a numeric one is not looked up, which takes long."""
-    with suppress(ValueError):
-        return {str(ip_address(host))}
-    return {str(info[4][0]) for info in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)}
-
-
-def _hex(text: str) -> str:
-    """An IP address as /proc/net/tcp writes it: 32-bit words in the machine's byte order."""
-    packed = socket.inet_pton(socket.AF_INET6 if ":" in text else socket.AF_INET, text)
-    words = [packed[i : i + 4][::-1] for i in range(0, len(packed), 4)]
-    return b"".join(words).hex().upper()
-
-
-def pids_of_sockets(inodes: set[str]) -> set[int]:
-    """Processes that have one of these sockets open, as far as we may look."""
-    wanted = {f"socket:[{inode}]" for inode in inodes}
-    found: set[int] = set()
-    if not wanted:
-        return found
-    for pid in pids():
-        try:
-            links = os.listdir(PROC / str(pid) / "fd")  # noqa: PTH208 - as above
-        except OSError:
-            continue
-        for link in links:
-            try:
-                if os.readlink(PROC / str(pid) / "fd" / link) in wanted:  # noqa: PTH115 - speed
-                    found.add(pid)
-                    break
-            except OSError:
-                continue
     return found

@@ -134,8 +134,9 @@ class Database(Protocol):
         returns its bytes.
         """
 
-    def place(self, copy: Path) -> None:
-        """Make this database equal to a copy that ``copy_to`` made (new side only)."""
+    def place(self, copy: Path, *, move: bool = False) -> None:
+        """Make this database equal to a copy that ``copy_to`` made (new side only).  With ``move``
+        the copy may be used up for it, which is quicker."""
 
     def matches(self, copy: Path) -> bool:
         """Whether this database is, byte for byte, a copy that ``copy_to`` made."""

@@ -29,17 +29,7 @@ def run(work: Work) -> Evidence:
             size = database.copy_to(work.directory / "backup" / n, progress)
         with work.timed(f"verify {n}"):
             findings.append(backup.sound())
-            digest = backup.digest()
-        findings.append(
-            Finding(
-                f"copy of {n} has content",
-                "tables",
-                f"{digest}",
-                backup.describe(),
-                bool(digest.parts),
-            )
-        )
-        details[n] = {"bytes": size, "tables": len(digest.parts), "rows": digest.count}
+        details[n] = {"bytes": size}
     if not findings:
         findings.append(Finding.equal("databases to copy", 0, 0, "recipe"))
     return Evidence(name, tuple(findings), details)

@@ -2,6 +2,7 @@
 
 from crossfade.model import Evidence, Finding, PlannedStep, Reversal
 from crossfade.ports import Work
+from crossfade.steps._carry import equal
 
 __all__ = ["name", "preview", "reversal", "run", "undo"]
 
@@ -30,10 +31,9 @@ def run(work: Work) -> Evidence:
     for n, database in work.new.databases.items():
         with work.timed(f"place {n}"):
             database.place(work.directory / "backup" / n)
-        same = database.matches(work.directory / "backup" / n)
-        findings.append(
-            Finding.equal(f"database {n} is the copy, byte for byte", True, same, "new side")
-        )
+        with work.timed(f"digest {n}"):
+            copied, placed = work.copy("backup", n).digest(), database.digest()
+        findings.append(equal(f"database {n}", copied, placed))
     for n, tree in work.old.files.items():
         with work.timed(f"files {n}"), work.progress(f"copying {n}") as progress:
             report = tree.copy_to(work.new.files[n].path, progress)

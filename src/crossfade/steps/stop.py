@@ -98,7 +98,7 @@ def positions(work: Work) -> dict[str, str]:
 def _end_rehearsal(work: Work) -> Evidence:
     done = configure.undo(work)
     work.new.host.remove(work.directory / "backup")
-    work.new.host.remove(work.directory / "final")
+    work.new.host.remove(work.directory / "last")
     running = work.new.service.look().running
     gone = Finding.equal("the copy runs", False, running, "service")
     return Evidence(name, (*done.findings, gone))

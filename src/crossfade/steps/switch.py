@@ -7,7 +7,7 @@ out and switches by itself.
 
 import time
 
-from crossfade.model import Evidence, Finding, PlannedStep, Reversal
+from crossfade.model import Digest, Evidence, Finding, PlannedStep, Reversal
 from crossfade.ports import Parts, Work
 from crossfade.steps._switch import switch_to, take_token
 
@@ -38,10 +38,17 @@ def finish(work: Work) -> Evidence:
     with work.timed("switch"):
         findings = switch_to(work, work.new, work.old)
     ended = time.time()
+    with work.timed("digests"):  # of what is still as at the fence; the users are served again
+        findings += [_carried(n, database.digest()) for n, database in work.old.databases.items()]
     work.held.close()
     work.pause_began = None
     work.old.service.stop(work.limits.stop)  # ends the one that was loaded for going back
     return Evidence(name, (*findings, *watch(work, work.new)), {"pause_ended": ended})
+
+
+def _carried(n: str, digest: Digest) -> Finding:
+    """For the record: what the new side began with."""
+    return Finding(f"database {n} as carried", "tables", str(digest), "digest", bool(digest.parts))
 
 
 def watch(work: Work, live: Parts) -> list[Finding]:

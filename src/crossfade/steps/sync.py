@@ -1,6 +1,7 @@
 """Step 7: the last changes flow over; both are equal; the new version starts and is checked."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from crossfade.errors import Failed
 from crossfade.model import Evidence, Finding, PlannedStep, Reversal
@@ -29,20 +30,22 @@ def preview(work: Work) -> PlannedStep:
 
 def run(work: Work) -> Evidence:
     """Carry, start, check; and prove that nobody wrote to the old side meanwhile."""
-    findings = carry_and_start(work, lambda n: _last_copy(work, n))
+    findings = carry_and_start(work, lambda n, copy: _equal(work, n, copy))
     findings += unchanged(work.at_fence(), positions(work))
     state = work.old.service.look()  # a supervisor may have started it again
     findings.append(Finding.equal("the old side runs", False, state.running, state.detail))
     return Evidence(name, tuple(findings))
 
 
-def _last_copy(work: Work, n: str) -> Finding:
-    """The last copy is the old side's database.  Equal bytes have equal digests, so then only one
-    is taken; it is the slower part."""
-    old, copied = work.old.databases[n], work.copy("final", n).digest()
-    if old.matches(work.directory / "final" / n):
-        return equal(f"database {n}", copied, copied, "all bytes of both; rows and checksums")
-    return equal(f"database {n}", old.digest(), copied)
+def _equal(work: Work, n: str, copy: Path) -> Finding:
+    """The last copy is the old side's database.  Equal bytes say it all, and quickly; only where
+    the old side was left with a journal of its own are rows and checksums taken inside the pause
+    (otherwise step switch records them, after the release)."""
+    old = work.old.databases[n]
+    if old.matches(copy):
+        claim = f"database {n}: the last copy is the old side's, byte for byte"
+        return Finding.equal(claim, True, True, "all bytes of both")
+    return equal(f"database {n}", old.digest(), work.copy("last", n).digest())
 
 
 def unchanged(before: Mapping[str, str], after: Mapping[str, str]) -> list[Finding]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 from collections.abc import Callable
@@ -100,8 +101,10 @@ class SqliteDatabase:
                 unlink_with_companions(partial)
                 raise
 
-    def place(self, copy: Path) -> None:
-        """Make this database equal to a copy that ``copy_to`` made (new side only)."""
+    def place(self, copy: Path, *, move: bool = False) -> None:
+        """Make this database equal to a copy that ``copy_to`` made (new side only).
+
+        With ``move``, and on one file system, the copy itself becomes the database."""
         partial = beside(self.path, ".partial")
         with explained(f"put {copy} in place of the database", self.path):
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -109,7 +112,8 @@ class SqliteDatabase:
                 refuse_if_in_use(self.path)
             source = open_for_reading(copy)
             try:
-                copy_bytes(source, partial)
+                if not (move and _renamed(copy, partial)):
+                    copy_bytes(source, partial)
                 self._keep_owner(partial)
                 for ending in ("-wal", "-shm", "-journal"):
                     beside(self.path, ending).unlink(missing_ok=True)
@@ -282,6 +286,17 @@ def _check(copy: Path) -> None:
         raise Failed(
             "database-corrupt", f"The database is corrupt: {problem}.", where=f"copy {copy}"
         )
+
+
+def _renamed(copy: Path, partial: Path) -> bool:
+    """Move a file, if both places are on one file system."""
+    try:
+        copy.rename(partial)
+    except OSError as error:
+        if error.errno == errno.EXDEV:
+            return False
+        raise
+    return True
 
 
 def _put_in_place(partial: Path, target: Path) -> int:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from crossfade.drivers.hosts import commands
-from crossfade.drivers.hosts.listeners import listener
+from crossfade.drivers.listeners import listener
 from crossfade.errors import Failed
 from crossfade.model import Address
 from crossfade.ports import Completed

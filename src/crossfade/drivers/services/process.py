@@ -17,57 +17,25 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 from crossfade.drivers import procfs
+from crossfade.drivers.listeners import listening_pids
+from crossfade.drivers.services.spawn import MARK, ProcessSpec, signal_all, spawn
 from crossfade.errors import Failed
-from crossfade.manifest import resolve
 from crossfade.model import Address
 from crossfade.ports import ServiceState
 
 __all__ = ["ProcessService", "ProcessSpec"]
 
-MARK = "CROSSFADE_SERVICE"
 HELD_START = Path(__file__).with_name("held_start.py")
-_PASSED_ON = ("PATH", "HOME", "LANG", "LANGUAGE", "TZ", "USER", "LOGNAME", "SHELL", "TMPDIR")
 _READY_TIMEOUT = 120.0
 _OURS = "started by Crossfade"
 _started: list[subprocess.Popen[bytes]] = []
 """Children of this process.  They outlive us, but while we live somebody has to reap them."""
-
-
-@dataclass(frozen=True, slots=True)
-class ProcessSpec:
-    """What to run and where: command (argv), working directory, log file, and the mark.
-
-    environment is added to a small part of ours; its values may be secret references (env:, file:,
-    relative to ``base``), which are resolved only when the program is started.  preload names
-    Python modules whose import needs no data; it makes a held start possible for commands of the
-    form ``python -m module …``.
-    address and pid_file help to find a process that we did not start; with ``strict`` one that
-    listens there counts only when it runs our very command.
-    """
-
-    mark: str
-    command: tuple[str, ...]
-    directory: str
-    log: str
-    environment: Mapping[str, str]
-    preload: tuple[str, ...] = ()
-    address: str = ""
-    pid_file: str = ""
-    strict: bool = False
-    base: str = ""
-
-    @classmethod
-    def load(cls, path: Path) -> ProcessSpec:
-        """Read a description that ``ProcessService`` kept."""
-        data = json.loads(path.read_text(encoding="utf-8"))
-        data["command"], data["preload"] = tuple(data["command"]), tuple(data["preload"])
-        return cls(**data)
 
 
 class ProcessService:
@@ -98,8 +66,7 @@ class ProcessService:
             found, how = procfs.descendants([pid]), f"pid file {self.spec.pid_file}"
         if not found and self.spec.address:
             address = Address.parse(self.spec.address)
-            inodes = procfs.listening_inodes(address.host, address.port)
-            listeners = {p for p in procfs.pids_of_sockets(inodes) if self._may_be_ours(p)}
+            listeners = {pid for pid in listening_pids(address) if self._may_be_ours(pid)}
             found = procfs.descendants(listeners) if listeners else set()
             how = f"listens at {address}"
         if not found:
@@ -140,10 +107,10 @@ class ProcessService:
         if not self.spec.preload or self._held or len(words) < 3 or words[1] != "-m":
             return
         read, write = os.pipe()
-        argv = (words[0], str(HELD_START), ",".join(self.spec.preload), *words[1:])
+        argv = (words[0], str(HELD_START), str(write), ",".join(self.spec.preload), *words[1:])
         self.keep.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
-            self._held = self._spawn(argv, stdin=subprocess.PIPE, ready=write)
+            self._held = spawn(self.spec, argv, stdin=subprocess.PIPE, pass_fds=(write,))
         finally:
             os.close(write)
         self._held_note.write_text(str(self._held.pid), encoding="ascii")
@@ -173,38 +140,7 @@ class ProcessService:
                 else:
                     _started.append(held)
                     return
-            _started.append(self._spawn(self.spec.command, stdin=subprocess.DEVNULL))
-
-    def _spawn(
-        self, argv: tuple[str, ...], *, stdin: int, ready: int | None = None
-    ) -> subprocess.Popen[bytes]:
-        log = Path(self.spec.log)
-        log.parent.mkdir(parents=True, exist_ok=True)
-        mine = {k: v for k, v in os.environ.items() if k in _PASSED_ON or k.startswith("LC_")}
-        base = Path(self.spec.base)
-        given = {name: resolve(value, base) for name, value in self.spec.environment.items()}
-        environment = {**mine, **given, MARK: self.spec.mark}
-        descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        try:
-            if ready is not None:
-                return _with_descriptor_3(argv, ready, stdin, descriptor, environment, self.spec)
-            return subprocess.Popen(
-                argv,
-                stdin=stdin,
-                stdout=descriptor,
-                stderr=descriptor,
-                cwd=self.spec.directory,
-                env=environment,
-                start_new_session=True,
-            )
-        except OSError as error:
-            raise Failed(
-                "service-does-not-start",
-                f"The program cannot be run: {error.strerror or error}.",
-                where=" ".join(argv),
-            ) from error
-        finally:
-            os.close(descriptor)
+            _started.append(spawn(self.spec, self.spec.command, stdin=subprocess.DEVNULL))
 
     def stop(self, timeout: float, *, keep_prepared: bool = False) -> None:
         """SIGTERM to every process of it, SIGKILL after ``timeout`` seconds to what is left."""
@@ -213,7 +149,7 @@ class ProcessService:
         with self._alone():
             known = set(self.look().pids)
             for patience, signum in ((timeout, signal.SIGTERM), (10.0, signal.SIGKILL)):
-                _signal(known, signum)
+                signal_all(known, signum)
                 until = time.monotonic() + patience
                 while any(procfs.alive(pid) for pid in known) and time.monotonic() < until:
                     _reap()
@@ -280,50 +216,6 @@ class ProcessService:
 
 def _reap() -> None:
     _started[:] = [child for child in _started if child.poll() is None]
-
-
-def _with_descriptor_3(
-    argv: tuple[str, ...],
-    ready: int,
-    stdin: int,
-    log: int,
-    environment: Mapping[str, str],
-    spec: ProcessSpec,
-) -> subprocess.Popen[bytes]:
-    """Popen with ``ready`` as descriptor 3 of the new process."""
-    if ready == 3:
-        os.set_inheritable(3, True)
-        passed: tuple[int, ...] = (3,)
-        words = argv
-    else:
-        shim = "import os,sys; os.dup2(int(sys.argv[1]), 3); os.execv(sys.argv[2], sys.argv[2:])"
-        passed, words = (ready,), (argv[0], "-c", shim, str(ready), *argv)
-    return subprocess.Popen(
-        words,
-        stdin=stdin,
-        stdout=log,
-        stderr=log,
-        cwd=spec.directory,
-        env=dict(environment),
-        start_new_session=True,
-        pass_fds=passed,
-    )
-
-
-def _signal(pids: set[int], signum: signal.Signals) -> None:
-    """Signal the processes, whole groups where the leader is one of them (never our own)."""
-    groups = {pid for pid in pids if procfs.group_of(pid) == pid and pid != os.getpgrp()}
-    for group in groups:
-        try:
-            os.killpg(group, signum)
-        except ProcessLookupError:
-            continue
-    for pid in pids:
-        if procfs.group_of(pid) not in groups and procfs.alive(pid):
-            try:
-                os.kill(pid, signum)
-            except ProcessLookupError:
-                continue
 
 
 def main() -> None:

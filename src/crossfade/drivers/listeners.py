@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 from crossfade.model import Address
 
-__all__ = ["listener"]
+__all__ = ["listener", "listening_pids"]
 
 _LISTEN: Final = "0A"
 _PROC: Final = Path("/proc")
@@ -23,14 +24,32 @@ def listener(address: Address) -> str | None:
 
     A listener on all addresses counts.  A host name stands for all its addresses.
     """
-    wanted = _addresses(address.host)
-    for at, port, inode in _listening():
-        if port != address.port:
+    inodes = _inodes(address)
+    if not inodes:
+        return None
+    for pid in sorted(_owners(inodes)):
+        try:
+            return f"pid {pid} ({(_PROC / str(pid) / 'comm').read_text().strip()})"
+        except OSError:
             continue
-        everywhere = any(one.is_unspecified for one in wanted)
-        if everywhere or at in wanted or _covers(at, wanted):
-            return _owner(inode)
-    return None
+    return "somebody"
+
+
+def listening_pids(address: Address) -> set[int]:
+    """The processes that listen there, as far as we may see."""
+    inodes = _inodes(address)
+    return _owners(inodes) if inodes else set()
+
+
+def _inodes(address: Address) -> set[str]:
+    """The sockets that listen at an address, or everywhere."""
+    wanted = _addresses(address.host)
+    everywhere = any(one.is_unspecified for one in wanted)
+    return {
+        inode
+        for at, port, inode in _listening()
+        if port == address.port and (everywhere or at in wanted or _covers(at, wanted))
+    }
 
 
 def _covers(at: IPAddress, wanted: set[IPAddress]) -> bool:
@@ -70,8 +89,6 @@ def _listening() -> Iterator[tuple[IPAddress, int, str]]:
 
 def _ip(text: str) -> IPAddress:
     """An address as the kernel prints it: 32-bit words in the machine's byte order, in hex."""
-    import sys
-
     raw = bytes.fromhex(text)
     if sys.byteorder == "little":
         raw = b"".join(raw[at : at + 4][::-1] for at in range(0, len(raw), 4))
@@ -81,14 +98,15 @@ def _ip(text: str) -> IPAddress:
     return found
 
 
-def _owner(inode: str) -> str:
-    """The process that holds a socket, as far as we may see."""
-    wanted = f"socket:[{inode}]"
+def _owners(inodes: set[str]) -> set[int]:
+    """The processes that hold one of these sockets, as far as we may see."""
+    wanted = {f"socket:[{inode}]" for inode in inodes}
+    found = set()
     for process in _PROC.iterdir():
         if process.name.isdigit():
             try:
-                if any(str(fd.readlink()) == wanted for fd in (process / "fd").iterdir()):
-                    return f"pid {process.name} ({(process / 'comm').read_text().strip()})"
+                if any(str(fd.readlink()) in wanted for fd in (process / "fd").iterdir()):
+                    found.add(int(process.name))
             except OSError:
                 continue
-    return "somebody"
+    return found
