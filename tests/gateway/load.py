@@ -12,6 +12,7 @@ import asyncio
 import hashlib
 import json
 import random
+import resource
 import sys
 import time
 
@@ -84,6 +85,8 @@ class Load:
 
 async def main(host: str, port: str, rate: str, seconds: str, seed: str) -> None:
     """Run the load that the command line asks for."""
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a hold keeps many connections
     load = Load(host, int(port), int(seed))
     await load.run(float(rate), float(seconds))
     result = {

@@ -50,6 +50,7 @@ def main(words: Sequence[str] | None = None) -> int:
         signal.signal(number, _interrupt)
     try:
         code: int = import_module(f"crossfade.cli.{options.verb}").run(options)
+        sys.stdout.flush()  # here, where a reader that went away is no error
     except KeyboardInterrupt:
         return _fail(Interrupted("interrupted", "Stopped by you."), options)
     except CrossfadeError as error:

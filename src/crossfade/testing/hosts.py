@@ -22,6 +22,7 @@ from pathlib import Path
 
 import pytest
 
+from crossfade.drivers import procfs
 from crossfade.errors import Failed
 from crossfade.model import Address
 from crossfade.ports import Host
@@ -115,11 +116,7 @@ class HostContract:
         assert failed.value.code == "command-timed-out"
         group = int(note.read_text())
         deadline = time.monotonic() + 30
-        while True:
-            try:
-                os.killpg(group, 0)
-            except ProcessLookupError:
-                break
+        while any(procfs.alive(pid) for pid in procfs.pids() if procfs.group_of(pid) == group):
             assert time.monotonic() < deadline
             time.sleep(0.05)
 
