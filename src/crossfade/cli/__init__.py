@@ -81,6 +81,8 @@ def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
 
 
 def _fail(error: CrossfadeError, options: argparse.Namespace) -> int:
+    if not error.now and error.exit_code in (2, 3, 4):  # refused before any step
+        error.now = "Nothing was changed."
     if getattr(options, "json", False):
         print(json.dumps({"error": error.as_json()}, ensure_ascii=False, indent=2))
     red, plain = ("\x1b[31m", "\x1b[0m") if sys.stderr.isatty() else ("", "")

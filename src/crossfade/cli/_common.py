@@ -64,10 +64,14 @@ def confirm(options: argparse.Namespace, question: str, typed: str = "") -> None
     if options.yes:
         return
     if options.no_input or not sys.stdin.isatty():
-        raise NeedsYou("not-confirmed", f"{question}  Nobody is there to ask.", next="add --yes")
+        raise NeedsYou(
+            "not-confirmed",
+            f"{question}  Nobody is there to ask.",
+            next=f"crossfade {options.verb} --yes",
+        )
     print(f"{question}  Type {typed or 'yes'} to go on: ", end="", file=sys.stderr, flush=True)
     if sys.stdin.readline().strip() != (typed or "yes"):
-        raise NeedsYou("not-confirmed", "You said no; nothing was changed.")
+        raise NeedsYou("not-confirmed", "You said no.", next="crossfade status")
 
 
 class Console:

@@ -15,9 +15,9 @@ from crossfade.model import Finding, Side
 from crossfade.ports import Parts, Work
 from crossfade.steps._health import time_left, wait_healthy
 
-__all__ = ["begin", "go_back"]
+__all__ = ["GATE_LATER", "begin", "go_back"]
 
-_GATE_LATER = 2.0
+GATE_LATER = 2.0
 """How much longer the gate waits than the dead-man's switch, in seconds."""
 
 
@@ -33,7 +33,7 @@ def begin(work: Work, live: Parts, idle: Parts) -> list[Finding]:
     lease = work.limits.lease
     work.dead_man.arm([idle.service.burial(), live.service.revival()], lease)
     work.traffic.hold(
-        lease=lease + _GATE_LATER,
+        lease=lease + GATE_LATER,
         at_most=work.limits.max_pause,
         commit_to=idle.installation.side,
         commit_token=work.dead_man.commit_token,
@@ -122,6 +122,6 @@ class _Keeper:
             if time.monotonic() - began > work.limits.max_pause or not work.dead_man.renew(lease):
                 return
             try:
-                work.traffic.renew(lease + _GATE_LATER)
+                work.traffic.renew(lease + GATE_LATER)
             except CrossfadeError:
                 return  # the commit fails when the hold is over; the steps notice

@@ -4,15 +4,14 @@ from crossfade.errors import Failed
 from crossfade.model import Finding
 from crossfade.ports import Parts, Work
 from crossfade.steps._health import wait_healthy
+from crossfade.steps._pause import GATE_LATER
 
 __all__ = ["switch_to", "take_token"]
-
-_GATE_LATER = 2.0
 
 
 def take_token(work: Work) -> None:
     """The commit point.  Raises Failed when the pause is already over."""
-    work.traffic.renew(work.limits.lease + _GATE_LATER)  # the hold must outlast the next lines
+    work.traffic.renew(work.limits.lease + GATE_LATER)  # the hold must outlast the next lines
     if not work.dead_man.commit():
         raise Failed(
             "pause-lost",
