@@ -14,6 +14,7 @@ from pathlib import Path
 __all__ = [
     "Address",
     "Digest",
+    "Endpoint",
     "Evidence",
     "Finding",
     "Installation",
@@ -81,6 +82,30 @@ class Address:
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A database on a server: where it is, and as whom the application and Crossfade log in.
+
+    kind is the driver (postgres, mysql); database its name on the server.  user and password are
+    the application's; admin and admin_password are ours (rights to copy, replicate and fence).
+    Passwords are secret references (env:, file: relative to ``base``) or empty, never values.
+    reached_at is how the other side's server reaches this one, where that differs.
+    """
+
+    kind: str
+    address: Address
+    database: str
+    user: str
+    password: str
+    admin: str
+    admin_password: str
+    base: Path
+    reached_at: Address | None = None
+
+    def __str__(self) -> str:
+        return f"{self.kind}://{self.user}@{self.address}/{self.database}"
 
 
 @dataclass(frozen=True, slots=True)

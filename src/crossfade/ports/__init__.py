@@ -6,10 +6,12 @@ crash: it looks first.  Methods raise ``crossfade.errors.Failed`` with *what* an
 """
 
 from crossfade.ports._drivers import (
+    Carrier,
     Check,
     Configuration,
     Database,
     DeadMan,
+    Doing,
     Files,
     Held,
     Host,
@@ -18,6 +20,7 @@ from crossfade.ports._drivers import (
     Traffic,
 )
 from crossfade.ports._values import (
+    Carrying,
     Completed,
     CopyReport,
     DatabaseTraits,
@@ -27,10 +30,13 @@ from crossfade.ports._values import (
     ServiceState,
     TrafficState,
     TrafficTraits,
+    WayBack,
 )
 from crossfade.ports._work import Committing, Journal, Parts, Step, Teller, Work
 
 __all__ = [
+    "Carrier",
+    "Carrying",
     "Check",
     "Committing",
     "Completed",
@@ -39,6 +45,7 @@ __all__ = [
     "Database",
     "DatabaseTraits",
     "DeadMan",
+    "Doing",
     "Files",
     "Held",
     "Host",
@@ -55,5 +62,6 @@ __all__ = [
     "Traffic",
     "TrafficState",
     "TrafficTraits",
+    "WayBack",
     "Work",
 ]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from crossfade.model import Address, Digest, Finding, Installation, Side
 from crossfade.ports._values import (
+    Carrying,
     Completed,
     CopyReport,
     DatabaseTraits,
@@ -16,13 +18,16 @@ from crossfade.ports._values import (
     ServiceState,
     TrafficState,
     TrafficTraits,
+    WayBack,
 )
 
 __all__ = [
+    "Carrier",
     "Check",
     "Configuration",
     "Database",
     "DeadMan",
+    "Doing",
     "Files",
     "Held",
     "Host",
@@ -105,15 +110,33 @@ class Service(Protocol):
         """The last lines of its log."""
 
 
+class Doing(Protocol):
+    """What a carrier may use of the step that calls it; every Work is one."""
+
+    def timed(self, name: str) -> AbstractContextManager[None]:
+        """Measure a part of the step under this name, for predictions and the timeline."""
+
+    def tell(self, text: str) -> None:
+        """Progress for people."""
+
+    def progress(self, what: str) -> AbstractContextManager[Progress]:
+        """A bar for long work."""
+
+
 class Held(Protocol):
-    """A fence that holds: writes are refused until it is closed.  Dies with the tool."""
+    """A fence that holds: writes are refused (or wait) until it is closed.  Dies with the tool."""
 
     def close(self) -> None:
-        """Lift the fence; fine when it is lifted."""
+        """Lift the fence; fine when it is lifted, and after ``keep``."""
+
+    def keep(self) -> None:
+        """After the commit point: let the fence outlive us, without a moment in which it is open.
+
+        Where a kind of database cannot do that, the fence ends with ``close`` as before."""
 
 
 class Database(Protocol):
-    """One database of one side."""
+    """One database of one side.  Where it is was given when it was made: a file or an Endpoint."""
 
     name: str
     traits: DatabaseTraits
@@ -127,41 +150,90 @@ class Database(Protocol):
     def size(self) -> int:
         """Bytes, with everything that belongs to it."""
 
-    def copy_to(self, target: Path, progress: Progress | None = None) -> int:
-        """A consistent copy as a file at ``target`` while the application writes.
-
-        Never changes this database.  Replaces ``target`` atomically, makes its missing parents;
-        returns its bytes.
-        """
-
-    def place(self, copy: Path, *, move: bool = False) -> None:
-        """Make this database equal to a copy that ``copy_to`` made (new side only).  With ``move``
-        the copy may be used up for it, which is quicker."""
-
-    def matches(self, copy: Path) -> bool:
-        """Whether this database is, byte for byte, a copy that ``copy_to`` made."""
-
     def digest(self) -> Digest:
         """Rows and checksum of every table, and of the schema.  Does not change anything."""
 
     def sound(self) -> Finding:
-        """The database's own integrity check."""
+        """The database's own integrity check, as far as it has one."""
 
     def position(self) -> str:
         """A cheap mark that changes with every committed write."""
 
     def fence(self) -> Held:
-        """Refuse writes from everybody until closed.  Raises Failed if somebody still writes."""
+        """Refuse writes from everybody until closed.  The fence that holds already, if one does.
+
+        Raises Failed if somebody still writes."""
 
     def prove_fence(self) -> Finding:
         """Try whether a writer would be refused right now."""
 
-    def export_beyond(self, other: Path, to: Path) -> int:
-        """Write the rows that this database has and the database file at ``other`` lacks as JSON
-        lines below ``to``; returns how many."""
+    def lift(self) -> None:
+        """Remove a fence that was kept (``Held.keep``); fine when there is none."""
 
     def remove(self) -> None:
         """Remove it with everything that belongs to it (new side only); fine when it is gone."""
+
+    def carrier(self, new: Any, directory: Path, tag: str) -> Carrier:
+        """The means to carry this database to ``new``, another of the same kind.
+
+        directory is the attempt's own place for files.  tag (``[a-z0-9_]``, at most 30 characters)
+        is unique for this attempt; whatever is made on a server bears it in its name."""
+
+
+class Carrier(Protocol):
+    """How one database gets from the old side to the new one, by one strategy.
+
+    The methods are called in this order; each may be called again after a crash, also from
+    another process, and then looks first.  Findings that do not hold stop the run.
+    ``on.timed`` names the parts that are measured.
+    """
+
+    name: str
+
+    def preview(self) -> Carrying:
+        """What would be done, by which strategy and why; problems and warnings.  Changes nothing."""
+
+    def back_up(self, on: Doing) -> list[Finding]:
+        """Step backup: a consistent copy of the old side while it works; or the live feed begins."""
+
+    def restore(self, on: Doing) -> list[Finding]:
+        """Step restore: the copy stands on the new side and is proven equal to the old side's
+        snapshot; a live feed follows closely from here on."""
+
+    def bring_last(self, on: Doing, *, still: bool) -> list[Finding]:
+        """The last changes, and the proof that both are equal.  Afterwards the new database is
+        independent of the old one, and ready for the new version.
+
+        ``still``: the old side is fenced, so all must be equal.  Else this is a rehearsal: the old
+        side works on; do and measure the same, and leave out of the comparison what is in use."""
+
+    def mark(self) -> str:
+        """After the fence: a mark of the old database that changes with every write to it."""
+
+    def keep_way_back(self, on: Doing) -> list[Finding]:
+        """Before the commit point, the new version being healthy and nobody using it yet: make
+        sure that every write from now on can be brought back to the old side (reverse feed)."""
+
+    def after_commit(self, on: Doing) -> list[Finding]:
+        """After the users are served again: start the reverse feed, remove the forward one's
+        leavings on the old side, and record what the new side began with."""
+
+    def way_back(self) -> WayBack:
+        """What going back would cost now, as far as this database is concerned.  Cheap."""
+
+    def bring_back(self, on: Doing, to: Path) -> tuple[list[Finding], int]:
+        """Going back after the switch, the new side being stopped: every write of the new side to
+        the old one; or, where that cannot be, the rows that only the new side has as files below
+        ``to``.  Returns the findings and how many rows stay behind.  Ends with the old database
+        free of our fence and feed."""
+
+    def let_go(self) -> list[Finding]:
+        """Remove every trace of this upgrade from the old side, and every feed from the new one
+        (going back, rollback, retire).  The new side's data stays.  Fine when nothing is there."""
+
+    def retire(self, on: Doing, archive: Path) -> list[Finding]:
+        """Step retire: archive the old database below ``archive`` where it is not among the old
+        side's files, read the archive back, and only then remove the old database."""
 
 
 class Files(Protocol):

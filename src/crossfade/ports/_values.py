@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
-from crossfade.model import Address, Finding, Side
+from crossfade.model import Address, Finding, Problem, Side
 
 __all__ = [
+    "Carrying",
     "Completed",
     "CopyReport",
     "DatabaseTraits",
@@ -17,6 +19,7 @@ __all__ = [
     "ServiceState",
     "TrafficState",
     "TrafficTraits",
+    "WayBack",
 ]
 
 Progress = Callable[[int, int | None], None]
@@ -47,11 +50,44 @@ class ServiceState:
 
 @dataclass(frozen=True, slots=True)
 class DatabaseTraits:
-    """What a kind of database can do."""
+    """What a kind of database can do.
+
+    strategy is the best it has; fence is how it is fenced, in words; lasting_position says that
+    ``position`` still means something days after the fence."""
 
     strategy: str = "dump"
     online_copy: bool = True
     fence: str = ""
+    lasting_position: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Carrying:
+    """How a database will be carried.
+
+    strategy is dump (copied inside the pause) or stream; why is one sentence, said when it is not
+    the kind's best.  size is bytes of the old database; needs is disk space in bytes by place, on
+    this host; touches are changes on the old side.
+    facts must not change between rehearsal and cutover (schema's fingerprint, versions).
+    """
+
+    strategy: str
+    why: str = ""
+    size: int = 0
+    actions: tuple[str, ...] = ()
+    touches: tuple[str, ...] = ()
+    needs: Mapping[Path, int] = field(default_factory=dict)
+    problems: tuple[Problem, ...] = ()
+    warnings: tuple[str, ...] = ()
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class WayBack:
+    """What going back costs: whether a reverse feed keeps the old side whole, in one sentence."""
+
+    lossless: bool
+    words: str
 
 
 @dataclass(frozen=True, slots=True)
