@@ -1,0 +1,1 @@
+"""PostgreSQL 12 to 18: copied from one snapshot, followed by its own logical replication."""
