@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from pathlib import Path
+from urllib.parse import quote
 
 __all__ = [
     "Address",
@@ -91,7 +92,10 @@ class Endpoint:
     kind is the driver (postgres, mysql); database its name on the server.  user and password are
     the application's; admin and admin_password are ours (rights to copy, replicate and fence).
     Passwords are secret references (env:, file: relative to ``base``) or empty, never values.
-    reached_at is how the other side's server reaches this one, where that differs.
+    passfile is where the application finds its password, in the form of the kind's own clients
+    (pgpass, option file).  reached_at is how the other side's server reaches this one, where that
+    differs.  bookkeeping names tables in which the application notes its own schema's version:
+    they belong to one version and are never brought back.
     """
 
     kind: str
@@ -103,6 +107,27 @@ class Endpoint:
     admin_password: str
     base: Path
     reached_at: Address | None = None
+    passfile: Path = Path()
+    bookkeeping: tuple[str, ...] = ()
+
+    def variables(self) -> dict[str, str]:
+        """What follows the database's name and a dot in a recipe's placeholders."""
+        host, port = self.address.host, str(self.address.port)
+        place = f"{quote(self.user, safe='')}@{self.address}/{quote(self.database, safe='')}"
+        scheme, library, option = {
+            "postgres": ("postgresql", "psycopg2", f"passfile={quote(str(self.passfile))}"),
+            "mysql": ("mysql", "pymysql", f"read_default_file={quote(str(self.passfile))}"),
+        }.get(self.kind, (self.kind, self.kind, ""))
+        return {
+            "host": host,
+            "port": port,
+            "address": str(self.address),
+            "database": self.database,
+            "user": self.user,
+            "url": f"{scheme}://{place}",
+            "sqlalchemy": f"{scheme}+{library}://{place}?{option}",
+            "passfile": str(self.passfile),
+        }
 
     def __str__(self) -> str:
         return f"{self.kind}://{self.user}@{self.address}/{self.database}"
@@ -114,7 +139,7 @@ class Installation:
 
     root is where the program stands (a virtual environment, say), config where its configuration
     files are, data where its databases and uploads are; all absolute.  config and data may be the
-    same directory.
+    same directory.  databases are those on servers, by name.
     """
 
     application: str
@@ -125,10 +150,18 @@ class Installation:
     config: Path
     data: Path
     address: Address
+    databases: Mapping[str, Endpoint] = field(default_factory=dict)
 
     def variables(self) -> dict[str, str]:
-        """What ``{name}`` stands for in a recipe's commands and paths on this installation."""
-        return {
+        """What ``{name}`` stands for in a recipe's commands and paths on this installation.
+
+        A database on a server is ``{<its name>.url}`` and so on."""
+        of_databases = {
+            f"{name}.{key}": value
+            for name, endpoint in self.databases.items()
+            for key, value in endpoint.variables().items()
+        }
+        return of_databases | {
             "version": self.version,
             "root": str(self.root),
             "config": str(self.config),
@@ -153,6 +186,22 @@ class Finding:
     def equal(cls, claim: str, expected: object, observed: object, source: str) -> Finding:
         """A finding that holds when what was observed is what was expected."""
         return cls(claim, str(expected), str(observed), source, expected == observed)
+
+    @classmethod
+    def same(
+        cls,
+        what: str,
+        expected: Digest,
+        observed: Digest,
+        source: str = "rows and checksum of every part, on both sides",
+    ) -> Finding:
+        """A finding that holds when both digests are equal; it names what differs."""
+        differing = expected.differences(observed)
+        seen = str(observed)
+        if differing:
+            seen += f"; differs in {', '.join(differing[:5])}"
+        claim = f"{what} is equal on both sides"
+        return cls(claim, str(expected), seen, source, not differing)
 
     def as_json(self) -> dict[str, object]:
         """Plain data for the journal and the report."""

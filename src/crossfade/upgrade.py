@@ -107,7 +107,7 @@ def roll_back(site: Site, *, accept_loss: bool = False) -> None:
         _must_serve(work, Side.NEW, "The old side serves; there is nothing to roll back.")
         state = work.traffic.look()
         writes = state.writes_since_switch if state else -1
-        if writes and not accept_loss:
+        if writes and not accept_loss and not handback.lossless(work):
             raise Refused(
                 "would-lose-writes",
                 f"Going back would leave {writes} acknowledged writes behind on the new side.",

@@ -31,6 +31,7 @@ class Joined:
     """One side: ``ports.Parts``.  Databases and trees are looked up when first asked for."""
 
     installation: Installation
+    held: Installation | None
     host: Host
     install: Install
     service: Service
@@ -97,23 +98,32 @@ class WiredSite:
         manifest, recipe = self.manifest, self.manifest.recipe
         new = manifest.rehearsal if run is Run.REHEARSAL else manifest.new
         old = self.side(manifest.old, Side.OLD)
+        there = self.side(new, Side.NEW)
         directory = manifest.state / "upgrades" / self.upgrade / label
-        databases = {spec.name: spec.driver for spec in recipe.databases}
+        tag = self._tag(run)
         return AttemptWork(
             run=run,
             label=label,
             unmuted=unmuted,
             old=old,
-            new=self.side(new, Side.NEW),
+            new=there,
             traffic=self.traffic,
             configuration=CarriedConfiguration(recipe, old.installation, old.host),
             dead_man=LocalDeadMan(directory / "dead-man"),
             limits=self.limits(),
             directory=directory,
             journal=self.journal,
-            open_copy=lambda name, path: driver("databases", databases[name])(name, path),
+            find_carriers=lambda: {
+                name: database.carrier(there.databases[name], directory, tag)
+                for name, database in old.databases.items()
+            },
             teller=self.teller,
         )
+
+    def _tag(self, run: Run) -> str:
+        """What is made on servers bears this name: one for rehearsals, one for all else."""
+        whole = sha256(f"{self.manifest.state}\0{self.upgrade}".encode()).hexdigest()[:10]
+        return f"crossfade_{whole}" + ("_try" if run is Run.REHEARSAL else "")
 
     def limits(self) -> Limits:
         """What the operator accepts, from manifest, recipe and command line."""
@@ -154,6 +164,7 @@ class WiredSite:
         asked += [*recipe.checks, *manifest.checks]
         return Joined(
             installation=there,
+            held=None,
             host=host,
             install=driver("installs", recipe.install.driver)(host, spec.root, packages),
             service=driver("services", recipe.service.driver)(service_spec, manifest.state / "run"),
@@ -162,7 +173,8 @@ class WiredSite:
             checks=tuple(self._check(check, there, host) for check in asked),
             find_databases=lambda: {
                 part.name: driver("databases", part.driver)(
-                    part.name, _place(locate(part, old, host), old, there)
+                    part.name,
+                    there.databases.get(part.name) or _place(locate(part, old, host), old, there),
                 )
                 for part in recipe.databases
             },

@@ -67,7 +67,7 @@ def test_own_recipe(tmp_path: Path) -> None:
         (
             "to: port",
             "to: prt",
-            "rewrite.0.to: must be one of path, port, host, address, version (",
+            "rewrite.0.to: must be one of path, port, host, address, version, database-host",
         ),
         ("to: port", "to: database-url", "rewrite.0.to: must be one of path, port, host"),
         ("path: demo.db", "path: /demo.db", "databases.0.path: must be relative and stay inside"),

@@ -16,7 +16,7 @@ from crossfade.configuration._places import Reader, Reads, locate, mapped, refer
 from crossfade.configuration._prove import identity, prove_file
 from crossfade.model import Finding, Installation
 from crossfade.ports import Rendering
-from crossfade.recipes import ConfigurationSpec, Recipe
+from crossfade.recipes import ConfigurationSpec, Recipe, RewriteSpec
 
 __all__ = ["CarriedConfiguration", "facts"]
 
@@ -168,7 +168,7 @@ class CarriedConfiguration:
                 if value != _plain_value(found.node.value, value):
                     made = change(file, found, value)
                     changes.setdefault(made.start, made)
-            if rule.required:
+            if rule.required and _applies(rule, self._old):
                 findings.append(self._required(file, rule.key, rule.to, matched))
         return list(changes.values()), findings
 
@@ -189,6 +189,8 @@ class CarriedConfiguration:
         for file in carried.values():
             yield from file.findings
         for database in self._recipe.databases:
+            if database.name in self._old.databases:
+                continue
             place = locate(database, self._old, reader)
             yield _residue.no_database(texts, database.name, place)
         yield _residue.residue(texts, self._old)
@@ -211,6 +213,11 @@ class CarriedConfiguration:
             if source.is_relative_to(self._old.config):
                 named[str(source.relative_to(self._old.config))] = (path, data)
         return named
+
+
+def _applies(rule: RewriteSpec, old: Installation) -> bool:
+    """Rules for a database on a server say nothing where it is a file."""
+    return not rule.to.startswith("database-") or rule.database in old.databases
 
 
 def _plain_value(text: object, like: str | int) -> object:

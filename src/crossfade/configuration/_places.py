@@ -11,7 +11,8 @@ import yaml
 
 from crossfade.configuration._document import Found, YamlFile
 from crossfade.errors import UsageError
-from crossfade.model import Installation
+from crossfade.manifest import resolve
+from crossfade.model import Endpoint, Installation
 from crossfade.recipes import KeyReference, PartSpec, RewriteSpec
 
 __all__ = ["Reader", "Reads", "absolute", "locate", "mapped", "references", "translate"]
@@ -94,6 +95,8 @@ def translate(
     Raises UsageError ``path-outside`` where the rule refuses a path outside.
     """
     text = str(found.node.value)
+    if rule.to.startswith("database-"):
+        return _translate_database(rule, found, old, new)
     if rule.to == "path":
         return _translate_path(rule, found, old, new) if _is_text(found) else None
     if rule.to == "port":
@@ -106,6 +109,25 @@ def translate(
         "version": (old.version, new.version),
     }[rule.to]
     return after if text == before else None
+
+
+def _translate_database(
+    rule: RewriteSpec, found: Found, old: Installation, new: Installation
+) -> str | int | None:
+    """A value of a database on a server; a password is read where its reference says."""
+    if rule.database not in old.databases:
+        return None
+    kind = rule.to.removeprefix("database-")
+
+    def value(endpoint: Endpoint) -> str:
+        if kind == "password":
+            return resolve(endpoint.password, endpoint.base) if endpoint.password else ""
+        return endpoint.variables()["database" if kind == "name" else kind]
+
+    before, after = (value(side.databases[rule.database]) for side in (old, new))
+    if str(found.node.value) != before:
+        return None
+    return int(after) if kind == "port" and not _is_text(found) else after
 
 
 def _translate_path(

@@ -12,8 +12,8 @@ from typing import TypeVar, cast
 from crossfade.engine.crashpoints import crash_point
 from crossfade.model import Run
 from crossfade.ports import (
+    Carrier,
     Configuration,
-    Database,
     DeadMan,
     Journal,
     Limits,
@@ -56,16 +56,20 @@ class AttemptWork:
     limits: Limits
     directory: Path
     journal: Journal
-    open_copy: Callable[[str, Path], Database]
+    find_carriers: Callable[[], Mapping[str, Carrier]]
     teller: Teller = field(default_factory=Silent)
     held: ExitStack = field(default_factory=ExitStack)
     pause_began: float | None = None
     step: str = ""
     parts: list[dict[str, object]] = field(default_factory=list)
+    found_carriers: Mapping[str, Carrier] | None = None
 
-    def copy(self, kind: str, name: str) -> Database:
-        """The copy of database ``name`` that this attempt keeps as ``kind``."""
-        return self.open_copy(name, self.directory / kind / name)
+    @property
+    def carriers(self) -> Mapping[str, Carrier]:
+        """What carries each database; looked up when first asked for."""
+        if self.found_carriers is None:
+            self.found_carriers = self.find_carriers()
+        return self.found_carriers
 
     def once(self, name: str, do: Callable[[], T]) -> T:
         """Do something that must not be repeated in this upgrade; its JSON result is remembered.

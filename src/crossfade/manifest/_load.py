@@ -9,9 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from crossfade.errors import UsageError
+from crossfade.manifest._databases import (
+    chosen,
+    endpoints,
+    rehearsal_endpoints,
+    with_bookkeeping,
+)
 from crossfade.manifest._rules import rule_complaints
 from crossfade.manifest._spec import Limits, Manifest, ServiceOverrides, SideSpec, TrafficSpec
-from crossfade.model import Address
+from crossfade.model import Address, Endpoint
 from crossfade.recipes import check_spec
 from crossfade.recipes import load as load_recipe
 from crossfade.recipes._validate import complain, load_schema, parse
@@ -70,11 +76,14 @@ def _manifest(document: Document, path: Path) -> Manifest:
     data: Any = document.data
     base = path.parent
     state = _path(base, data.get("state", ".crossfade"))
-    old = _side(document, ("old",), base, state)
-    new = _side(document, ("new",), base, state)
+    old = _side(document, ("old",), base, state, {})
+    new = _side(document, ("new",), base, state, old.databases)
     limits = data.get("limits", {})
     application = data["application"]
-    recipe = load_recipe(application, base)
+    recipe = chosen(load_recipe(application, base), old.databases, new.databases)
+    old, new = (
+        replace(side, databases=with_bookkeeping(recipe, side.databases)) for side in (old, new)
+    )
     return Manifest(
         path=path,
         application=recipe.application,
@@ -98,7 +107,9 @@ def _manifest(document: Document, path: Path) -> Manifest:
     )
 
 
-def _side(document: Document, keys: Keys, base: Path, state: Path) -> SideSpec:
+def _side(
+    document: Document, keys: Keys, base: Path, state: Path, like: Mapping[str, Endpoint]
+) -> SideSpec:
     name = str(keys[0])
     data: Any = document.data
     side: Data = data[name]
@@ -116,6 +127,7 @@ def _side(document: Document, keys: Keys, base: Path, state: Path) -> SideSpec:
             environment=dict(service.get("environment", {})),
             pid_file=_path(base, service["pid_file"]) if "pid_file" in service else None,
         ),
+        databases=endpoints(side.get("databases", {}), name, base, state, like),
     )
 
 
@@ -128,7 +140,12 @@ def _rehearsal(data: Data, new: SideSpec, base: Path, state: Path) -> SideSpec:
         config = home if new.config == new.data else _beside(new.config)
     service = ServiceOverrides(state / "log" / "rehearsal.log", new.service.environment)
     return replace(
-        new, data=home, config=config, address=_address(data["address"]), service=service
+        new,
+        data=home,
+        config=config,
+        address=_address(data["address"]),
+        service=service,
+        databases=rehearsal_endpoints(data.get("databases", {}), new.databases, base, state),
     )
 
 

@@ -39,6 +39,7 @@ def rule_complaints(document: Document, manifest: Manifest) -> list[Complaint]:
         *_version_complaints(document),
         *_address_complaints(document),
         *_place_complaints(document, manifest),
+        *(_complaint(document, keys, text) for keys, text in _database_complaints(manifest)),
         *_secret_complaints(document),
         *_name_complaints(document),
         *placeholder_complaints(document),
@@ -66,6 +67,22 @@ def _address_complaints(document: Document) -> Iterator[Complaint]:
             if _clash(address, taken):
                 yield _complaint(document, keys, f"is the same address as {dotted(other)}")
         seen.append((keys, address))
+
+
+def _database_complaints(manifest: Manifest) -> Iterator[tuple[Keys, str]]:
+    """No two sides share a database, and each has an address that holds."""
+    seen: dict[tuple[str, Address, str], str] = {}
+    sides: dict[Keys, SideSpec] = {("old",): manifest.old, ("new",): manifest.new}
+    sides[("new", "rehearsal")] = manifest.rehearsal
+    for keys, side in sides.items():
+        for name, endpoint in side.databases.items():
+            place = (*keys, "databases", name, "url")
+            if endpoint.address.port == 1 or not endpoint.address.host:
+                yield place, "must have host:port with a port from 1 to 65535"
+            mark = (endpoint.kind, endpoint.address, endpoint.database)
+            if mark in seen:
+                yield place, f"is the same database as {seen[mark]}"
+            seen[mark] = ".".join(map(str, place[:-1]))
 
 
 def _clash(one: Address, two: Address) -> bool:

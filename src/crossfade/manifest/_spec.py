@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from crossfade.model import Address, Installation, Side
+from crossfade.model import Address, Endpoint, Installation, Side
 from crossfade.recipes import CheckSpec, Recipe
 
 __all__ = ["Limits", "Manifest", "ServiceOverrides", "SideSpec", "TrafficSpec"]
@@ -27,7 +27,9 @@ class ServiceOverrides:
 
 @dataclass(frozen=True, slots=True)
 class SideSpec:
-    """One side, or the rehearsal's copy of the new side (same program, data of its own)."""
+    """One side, or the rehearsal's copy of the new side (same program, data of its own).
+
+    databases are those on servers, by the recipe's names."""
 
     version: str
     host: str
@@ -36,6 +38,7 @@ class SideSpec:
     config: Path
     address: Address
     service: ServiceOverrides
+    databases: Mapping[str, Endpoint] = field(default_factory=dict)
 
     def installation(self, application: str, side: Side) -> Installation:
         """The noun that steps and drivers work with."""
@@ -48,6 +51,7 @@ class SideSpec:
             config=self.config,
             data=self.data,
             address=self.address,
+            databases=self.databases,
         )
 
 

@@ -82,6 +82,11 @@ class Host(Protocol):
 class Service(Protocol):
     """The running program of one side."""
 
+    def held(self) -> list[Finding]:
+        """While a held start waits for its databases: who waits, and that nobody has read a byte.
+
+        Empty when there is none: then ``start`` is a plain one, with the real addresses."""
+
     def look(self) -> ServiceState:
         """How it stands, without changing anything."""
 
@@ -191,10 +196,10 @@ class Carrier(Protocol):
     name: str
 
     def preview(self) -> Carrying:
-        """What would be done, by which strategy and why; problems and warnings.  Changes nothing."""
+        """What would be done, by which strategy and why.  Changes nothing."""
 
     def back_up(self, on: Doing) -> list[Finding]:
-        """Step backup: a consistent copy of the old side while it works; or the live feed begins."""
+        """Step backup: a consistent copy of the old side in use; or the live feed begins."""
 
     def restore(self, on: Doing) -> list[Finding]:
         """Step restore: the copy stands on the new side and is proven equal to the old side's
@@ -247,6 +252,9 @@ class Files(Protocol):
 
     def copy_to(self, target: Path, progress: Progress | None = None) -> CopyReport:
         """Make ``target`` equal to this tree; only what differs is copied.  In use is fine."""
+
+    def add_to(self, target: Path) -> CopyReport:
+        """Copy what ``target`` lacks or has otherwise; what only it has stays."""
 
     def digest(self) -> Digest:
         """Every entry with its kind, content, owner, mode, times, links and extended attributes."""

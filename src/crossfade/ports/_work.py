@@ -9,6 +9,7 @@ from typing import Protocol, TypeVar, runtime_checkable
 
 from crossfade.model import Evidence, Installation, PlannedStep, Reversal, Run
 from crossfade.ports._drivers import (
+    Carrier,
     Check,
     Configuration,
     Database,
@@ -34,9 +35,13 @@ T = TypeVar("T")
 
 
 class Parts(Protocol):
-    """Everything of one side, joined."""
+    """Everything of one side, joined.
+
+    held is the installation as a held start sees it: its databases' addresses are doors that stay
+    closed until the data is there.  None when no held start through doors is possible."""
 
     installation: Installation
+    held: Installation | None
     host: Host
     install: Install
     service: Service
@@ -87,8 +92,9 @@ class Work(Protocol):
     held: ExitStack
     pause_began: float | None
 
-    def copy(self, kind: str, name: str) -> Database:
-        """The copy of database ``name`` that this attempt keeps as ``kind`` (backup, final)."""
+    @property
+    def carriers(self) -> Mapping[str, Carrier]:
+        """What carries each database from the old side to the new one, by the database's name."""
 
     def once(self, name: str, do: Callable[[], T]) -> T:
         """Do something that cannot be made repeatable; its JSON result is remembered."""

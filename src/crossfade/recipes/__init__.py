@@ -2,7 +2,9 @@
 
 from crossfade.recipes._load import check_spec, load, names
 from crossfade.recipes._spec import (
+    DATABASE_PLACEHOLDERS,
     PLACEHOLDERS,
+    SERVER_DRIVERS,
     CheckSpec,
     Condition,
     ConfigurationSpec,
@@ -19,7 +21,9 @@ from crossfade.recipes._spec import (
 )
 
 __all__ = [
+    "DATABASE_PLACEHOLDERS",
     "PLACEHOLDERS",
+    "SERVER_DRIVERS",
     "CheckSpec",
     "Condition",
     "ConfigurationSpec",

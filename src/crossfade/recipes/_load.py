@@ -11,7 +11,9 @@ from typing import Any
 from crossfade.errors import UsageError
 from crossfade.recipes._spec import (
     _PLACEHOLDER,
+    DATABASE_PLACEHOLDERS,
     PLACEHOLDERS,
+    SERVER_DRIVERS,
     CheckSpec,
     Condition,
     ConfigurationSpec,
@@ -33,7 +35,10 @@ Data = Mapping[str, Any]
 
 _HERE = Path(__file__).parent
 _FILLED = frozenset(
-    ("packages", "command", "environment", "preload", "path", "equals", "contains", "headers")
+    (
+        *("packages", "command", "migrate", "environment", "preload", "path"),
+        *("equals", "contains", "headers"),
+    )
 )
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]*\Z")
 
@@ -91,11 +96,16 @@ def placeholder_complaints(document: Document) -> Iterator[Complaint]:
         if _FILLED.isdisjoint(keys):
             continue
         for unknown in _PLACEHOLDER.findall(text):
-            if unknown not in PLACEHOLDERS:
+            if not _is_placeholder(unknown):
                 near = get_close_matches(unknown, PLACEHOLDERS, 1, 0.6)
                 hint = f"did you mean {{{near[0]}}}?" if near else ", ".join(PLACEHOLDERS)
                 problem = f"has the unknown placeholder {{{unknown}}} ({hint})"
                 yield Complaint(document.line(keys), dotted(keys), problem)
+
+
+def _is_placeholder(name: str) -> bool:
+    _, dot, key = name.partition(".")
+    return key in DATABASE_PLACEHOLDERS if dot else name in PLACEHOLDERS
 
 
 def _find(name_or_path: str, base: Path) -> Path:
@@ -129,7 +139,11 @@ def _rule_complaints(document: Document) -> Iterator[Complaint]:
             if path.is_absolute() or ".." in path.parts:
                 text = "must be relative and stay inside its directory"
                 yield Complaint(document.line((*keys, "path")), dotted((*keys, "path")), text)
-            name = item.get("name", "")
+            server = section == "databases" and item["driver"] in SERVER_DRIVERS
+            if section != "configuration" and server is ("path" in item):
+                text = "is for databases in files" if server else "is missing"
+                yield Complaint(document.line(keys), dotted((*keys, "path")), text)
+            name = item.get("name", "") + (f" {item['driver']}" if section == "databases" else "")
             if name and name in seen:
                 text = "is a name that was used before"
                 yield Complaint(document.line((*keys, "name")), dotted((*keys, "name")), text)
@@ -155,6 +169,8 @@ def _recipe(document: Document, path: Path) -> Recipe:
         service=ServiceSpec(
             driver=service["driver"],
             command=tuple(service["command"]),
+            migrate=tuple(service.get("migrate", ())),
+            held_start=service.get("held_start", True),
             preload=tuple(service.get("preload", ())),
             start_timeout=float(service.get("start_timeout", 60)),
             stop_timeout=float(service.get("stop_timeout", 30)),
@@ -169,7 +185,9 @@ def _recipe(document: Document, path: Path) -> Recipe:
             for item in data.get("effects", ())
         ),
         requires=tuple(
-            RequirementSpec(item["what"], _all(item, "when"), _all(item, "unless"))
+            RequirementSpec(
+                item["what"], _all(item, "when"), _all(item, "unless"), item.get("database", "")
+            )
             for item in data.get("requires", ())
         ),
         configuration=tuple(_configuration(item) for item in data.get("configuration", ())),
@@ -201,7 +219,11 @@ def _configuration(item: Data) -> ConfigurationSpec:
         path_from=_references(item),
         rewrite=tuple(
             RewriteSpec(
-                rule["key"], rule["to"], rule.get("required", False), rule.get("outside", "keep")
+                rule["key"],
+                rule["to"],
+                rule.get("required", False),
+                rule.get("outside", "keep"),
+                rule.get("database", "main"),
             )
             for rule in item.get("rewrite", ())
         ),
@@ -210,4 +232,10 @@ def _configuration(item: Data) -> ConfigurationSpec:
 
 
 def _part(item: Data) -> PartSpec:
-    return PartSpec(item["name"], item["driver"], item["path"], _references(item))
+    return PartSpec(
+        item["name"],
+        item["driver"],
+        item.get("path", ""),
+        _references(item),
+        tuple(item.get("bookkeeping", ())),
+    )

@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 __all__ = [
+    "DATABASE_PLACEHOLDERS",
     "PLACEHOLDERS",
+    "SERVER_DRIVERS",
     "CheckSpec",
     "Condition",
     "ConfigurationSpec",
@@ -30,7 +32,21 @@ __all__ = [
 
 PLACEHOLDERS = ("root", "config", "data", "host", "port", "address", "version")
 
-_PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
+DATABASE_PLACEHOLDERS = (
+    "host",
+    "port",
+    "address",
+    "database",
+    "user",
+    "url",
+    "sqlalchemy",
+    "passfile",
+)
+"""After the name of a database on a server and a dot: {main.url}."""
+SERVER_DRIVERS = ("postgres", "mysql")
+"""Kinds of database on a server; the manifest says where."""
+
+_PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_-]*(?:\.[a-z]+)?)\}")
 _SECRET = re.compile(r"pass|secret|token|key|salt|credential|private|dsn", re.IGNORECASE)
 
 
@@ -80,11 +96,14 @@ class EffectSpec:
 
 @dataclass(frozen=True, slots=True)
 class RequirementSpec:
-    """Something that the recipe takes for granted; conditions are read as for an effect."""
+    """Something that the recipe takes for granted; conditions are read as for an effect.
+
+    database is a driver: then it counts only for a site whose first database is of that kind."""
 
     what: str
     when: tuple[Condition, ...] = ()
     unless: tuple[Condition, ...] = ()
+    database: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,11 +142,15 @@ class CheckSpec:
 class ServiceSpec:
     """How the application runs.  It runs in {data}, so its relative paths count from there.
 
-    preload are modules whose import needs no data (held start); times are in seconds.
+    preload are modules whose import needs no data (held start); times are in seconds.  migrate is
+    a command that must have ended well before the program starts.  held_start False says that the
+    program must not be started before its databases answer.
     """
 
     driver: str
     command: tuple[str, ...]
+    migrate: tuple[str, ...] = ()
+    held_start: bool = True
     preload: tuple[str, ...] = ()
     start_timeout: float = 60.0
     stop_timeout: float = 30.0
@@ -138,7 +161,8 @@ class ServiceSpec:
 class RewriteSpec:
     """A key whose value is translated from the old side to the new one.
 
-    to        what kind of value it is: path, port, host, address or version
+    to        what kind of value it is: path, port, host, address or version; or database-host,
+              -port, -name, -user, -password of the database on a server that ``database`` names
     required  the old side's value must be found at least once
     outside   for a path that is below neither directory of the old side: ``keep`` it, ``refuse``
               it, or take its file name ``into-data`` (for what the application writes)
@@ -148,6 +172,7 @@ class RewriteSpec:
     to: str
     required: bool = False
     outside: str = "keep"
+    database: str = "main"
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,12 +194,14 @@ class ConfigurationSpec:
 @dataclass(frozen=True, slots=True)
 class PartSpec:
     """A database or a tree of files.  path is relative to {data}; the first path_from key that is
-    set wins over it."""
+    set wins over it.  A database on a server has no path: the manifest says where it is; several
+    of one name are choices, of which the manifest takes one.  bookkeeping: see model.Endpoint."""
 
     name: str
     driver: str
-    path: str
+    path: str = ""
     path_from: tuple[KeyReference, ...] = ()
+    bookkeeping: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,42 +1,40 @@
-"""The last copy: what flows from the old side to the new one once nothing writes any more.
+"""The last changes: what flows from the old side to the new one once nothing writes any more.
 
 The rehearsal does exactly the same with the old side still working, which is where the predicted
 pause comes from.
 """
 
-from collections.abc import Callable
-from pathlib import Path
-
-from crossfade.model import Digest, Finding
+from crossfade.model import Finding, Run
 from crossfade.ports import Files, Work
+from crossfade.steps import configure
 from crossfade.steps._health import ask_all, wait_healthy
 
-__all__ = ["carry_and_start", "equal"]
+__all__ = ["carry_and_start"]
 
 
-def carry_and_start(work: Work, proven: Callable[[str, Path], Finding]) -> list[Finding]:
-    """Copy databases and the trees' differences, start the new version, ask it everything.
-
-    proven takes the name of a database and its last copy, and says whether the copy is right.
-    """
+def carry_and_start(work: Work) -> list[Finding]:
+    """Bring the databases' and trees' last changes, start the new version, ask it everything."""
     findings: list[Finding] = []
-    for name, database in work.old.databases.items():
-        last = work.directory / "last" / name
-        with work.timed(f"copy {name}"):
-            database.copy_to(last)
-        with work.timed(f"compare {name}"):
-            findings.append(proven(name, last))
-        with work.timed(f"place {name}"):
-            work.new.databases[name].place(last, move=True)
+    for carrier in work.carriers.values():
+        findings += carrier.bring_last(work, still=work.run is not Run.REHEARSAL)
     for name, tree in work.old.files.items():
         with work.timed(f"files {name}"):
             tree.copy_to(work.new.files[name].path)
             findings.append(_trees(work, name, tree))
     with work.timed("start"):
+        findings += _held(work)
         work.new.service.start()
         findings.append(wait_healthy(work, work.new, work.limits.start))
     with work.timed("checks"):
         findings.extend(ask_all(work.new))
+    return findings
+
+
+def _held(work: Work) -> list[Finding]:
+    """What a held start waits for; without one the start is plain, and the addresses straight."""
+    findings = work.new.service.held() if work.new.held else []
+    if not findings:
+        configure.point_straight(work)
     return findings
 
 
@@ -53,16 +51,4 @@ def _trees(work: Work, name: str, tree: Files) -> Finding:
         few = changed <= max(10, there.count // 2)
         seen = f"{there.count} entries, {changed} of them in use"
         return Finding(f"tree {name} is carried", "all but what is in use", seen, "digests", few)
-    return equal(f"tree {name}", here, there)
-
-
-def equal(
-    what: str,
-    expected: Digest,
-    observed: Digest,
-    source: str = "rows and checksum of every part, on both sides",
-) -> Finding:
-    """A finding that holds when both digests are equal; it names what differs."""
-    differing = expected.differences(observed)
-    seen = str(observed) if not differing else f"{observed}; differs in {', '.join(differing[:5])}"
-    return Finding(f"{what} is equal on both sides", str(expected), seen, source, not differing)
+    return Finding.same(f"tree {name}", here, there)

@@ -1,4 +1,6 @@
-"""Step 3: read a consistent copy of the old side's databases while it works."""
+"""Step 3: read a consistent copy of the old side's databases while it works; or begin to follow."""
+
+from pathlib import Path
 
 from crossfade.model import Evidence, Finding, PlannedStep, Reversal
 from crossfade.ports import Work
@@ -10,31 +12,43 @@ reversal = Reversal.FREE
 
 
 def preview(work: Work) -> PlannedStep:
-    """How big the copy is."""
-    sizes = {n: database.size() for n, database in work.old.databases.items()}
-    actions = tuple(
-        f"copy database {n} ({work.old.databases[n].describe()}) while it is in use" for n in sizes
+    """How each database will be carried, what that needs, and what it touches."""
+    plans = {n: carrier.preview() for n, carrier in work.carriers.items()}
+    needs: dict[Path, int] = {}
+    for plan in plans.values():
+        for place, size in plan.needs.items():
+            needs[place] = needs.get(place, 0) + size
+    return PlannedStep(
+        name,
+        tuple(action for plan in plans.values() for action in plan.actions),
+        reversal,
+        touches=tuple(touch for plan in plans.values() for touch in plan.touches),
+        needs=needs,
+        problems=tuple(problem for plan in plans.values() for problem in plan.problems),
+        warnings=tuple(
+            warning
+            for n, plan in plans.items()
+            for warning in (*_strategy(n, plan.strategy, plan.why), *plan.warnings)
+        ),
     )
-    needs = {work.directory: sum(sizes.values())}
-    return PlannedStep(name, actions, reversal, needs=needs)
+
+
+def _strategy(n: str, strategy: str, why: str) -> tuple[str, ...]:
+    return (f"database {n} is carried by {strategy}: {why}",) if why else ()
 
 
 def run(work: Work) -> Evidence:
-    """Copy every database, and prove each copy by its own integrity check."""
+    """Copy every database, or start its feed; each carrier proves what it did."""
     findings: list[Finding] = []
-    details: dict[str, object] = {}
-    for n, database in work.old.databases.items():
-        backup = work.copy("backup", n)
-        with work.timed(f"copy {n}"), work.progress(f"copying database {n}") as progress:
-            size = database.copy_to(work.directory / "backup" / n, progress)
-        with work.timed(f"verify {n}"):
-            findings.append(backup.sound())
-        details[n] = {"bytes": size}
+    for carrier in work.carriers.values():
+        findings += carrier.back_up(work)
     if not findings:
         findings.append(Finding.equal("databases to copy", 0, 0, "recipe"))
-    return Evidence(name, tuple(findings), details)
+    strategies = {n: carrier.preview().strategy for n, carrier in work.carriers.items()}
+    return Evidence(name, tuple(findings), {"strategies": strategies})
 
 
 def undo(work: Work) -> Evidence:
-    """A rehearsal's copy is removed with everything else; a cutover's is kept as the backup."""
-    return Evidence(name, (), {"left": str(work.directory / "backup")})
+    """End the feeds.  A rehearsal's copy goes with everything else; a cutover's file is kept."""
+    findings = [f for carrier in work.carriers.values() for f in carrier.let_go()]
+    return Evidence(name, tuple(findings), {"left": str(work.directory / "backup")})

@@ -6,7 +6,7 @@ from crossfade.errors import Failed
 from crossfade.model import Evidence, Finding, PlannedStep, Problem, Reversal, Run, Side
 from crossfade.ports import Rendering, Work
 
-__all__ = ["name", "preview", "reversal", "run", "undo"]
+__all__ = ["name", "point_straight", "preview", "reversal", "run", "undo"]
 
 name = "configure"
 reversal = Reversal.FREE
@@ -46,11 +46,22 @@ def run(work: Work) -> Evidence:
     for place in _places(work):
         work.new.host.make_directory(place)
         work.new.host.write(place / OURS, work.label.encode())
+    written = work.configuration.render(work.new.held) if work.new.held else rendering
+    _write(work, written)
+    return Evidence(
+        name, (*rendering.findings, _written(work, written)), {"difference": rendering.difference}
+    )
+
+
+def point_straight(work: Work) -> None:
+    """After a held start: the next start finds the databases' own addresses, not the doors."""
+    if work.new.held:
+        _write(work, work.configuration.render(work.new.installation))
+
+
+def _write(work: Work, rendering: Rendering) -> None:
     for target, (content, mode) in rendering.files.items():
         work.new.host.write(Path(target), content, mode=mode)
-    return Evidence(
-        name, (*rendering.findings, _written(work, rendering)), {"difference": rendering.difference}
-    )
 
 
 def undo(work: Work) -> Evidence:

@@ -17,7 +17,7 @@ from crossfade.steps._pause import begin, go_back
 from crossfade.steps._switch import switch_to, take_token
 from crossfade.steps.stop import positions
 
-__all__ = ["finish", "name", "preview", "reversal", "run", "undo"]
+__all__ = ["finish", "lossless", "name", "preview", "reversal", "run", "undo"]
 
 name = "hand-back"
 reversal = Reversal.RESTART
@@ -27,12 +27,21 @@ def preview(work: Work) -> PlannedStep:
     """What would be done, and what stays behind."""
     state = work.traffic.look()
     writes = state.writes_since_switch if state else 0
+    count = f"{writes} writes acknowledged since the switch"
+    bring = f"export what only the new side has ({count})"
+    if lossless(work):
+        bring = f"bring what only the new side has to the old one ({count})"
     actions = (
         "hold requests, let those in flight finish, stop the new side",
-        f"export what only the new side has ({writes} writes acknowledged since the switch)",
+        bring,
         "start the old side, ask for its health, switch, release",
     )
     return PlannedStep(name, actions, reversal, pause=True)
+
+
+def lossless(work: Work) -> bool:
+    """Whether every write of the new side can go along to the old one."""
+    return bool(work.carriers) and all(c.way_back().lossless for c in work.carriers.values())
 
 
 def run(work: Work) -> Evidence:
@@ -42,7 +51,8 @@ def run(work: Work) -> Evidence:
     findings = begin(work, work.new, work.old)
     with work.timed("export"):
         findings += _as_at_fence(work)
-        details = _export(work, work.directory / "left-behind")
+        brought, details = _bring_back(work, work.directory / "left-behind")
+        findings += brought
     with work.timed("start"):
         work.old.service.start()
         findings.append(wait_healthy(work, work.old, work.limits.start))
@@ -64,6 +74,8 @@ def finish(work: Work) -> Evidence:
     work.held.close()
     work.pause_began = None
     work.new.service.stop(work.limits.stop)  # ends the one that was loaded for going on
+    for carrier in work.carriers.values():
+        findings += carrier.let_go()
     return Evidence(name, tuple(findings), {"pause_ended": ended})
 
 
@@ -71,7 +83,10 @@ def undo(work: Work) -> Evidence:
     """Before the commit point: the new side serves again."""
     if work.dead_man.state() == "none":
         return Evidence(name, (Finding.equal("the pause", "not begun", "not begun", "token"),))
-    return Evidence(name, tuple(go_back(work, work.new, work.old)))
+    findings = go_back(work, work.new, work.old)
+    for database in work.old.databases.values():
+        database.fence().keep()  # it was lifted for the old side's start
+    return Evidence(name, tuple(findings))
 
 
 def _as_at_fence(work: Work) -> list[Finding]:
@@ -82,23 +97,34 @@ def _as_at_fence(work: Work) -> list[Finding]:
 
     marks = work.at_fence()
     fence = sha256(repr(sorted(marks.items())).encode()).hexdigest()[:12]
-    seen = work.once(f"old-side-since-fence {fence}", lambda: positions(work))
+    seen = work.once(f"old-side-since-fence {fence}", lambda: _lasting(work))
     return [
         Finding.equal(f"old side's {n} is as at the fence", mark, seen.get(n), "its position")
         for n, mark in marks.items()
+        if n in seen
     ]
 
 
-def _export(work: Work, to: Path) -> dict[str, object]:
-    """Keep what only the new side has: whole databases, and their extra rows as JSON lines."""
+def _lasting(work: Work) -> dict[str, str]:
+    """The marks that still mean something now; a carrier looks after the others by itself."""
+    skip = {f"database {n}" for n, d in work.old.databases.items() if not d.traits.lasting_position}
+    return positions(work, without=skip)
+
+
+def _bring_back(work: Work, to: Path) -> tuple[list[Finding], dict[str, object]]:
+    """Every write to the old side, by the reverse feeds; what cannot go is kept below ``to``."""
+    whole = lossless(work)
+    findings: list[Finding] = []
     rows = 0
-    for database_name, database in work.new.databases.items():
-        database.copy_to(to / f"{database_name}.database")
-        still = work.directory / "old" / database_name
-        work.old.databases[database_name].copy_to(still)
-        rows += database.export_beyond(still, to / database_name)
+    for n, carrier in work.carriers.items():
+        brought, behind = carrier.bring_back(work, to / n)
+        findings, rows = [*findings, *brought], rows + behind
     files = 0
-    for tree_name, tree in work.new.files.items():
-        files += len(tree.digest().differences(work.old.files[tree_name].digest()))
-        tree.copy_to(to / "files" / tree_name)
-    return {"rows": rows, "files": files, "at": str(to)}
+    for n, tree in work.new.files.items():
+        there = work.old.files[n]
+        if whole:
+            tree.add_to(there.path)
+        else:
+            files += len(tree.digest().differences(there.digest()))
+            tree.copy_to(to / "files" / n)
+    return findings, {"rows": rows, "files": files, "at": str(to)}

@@ -2,7 +2,6 @@
 
 from crossfade.model import Evidence, Finding, PlannedStep, Reversal
 from crossfade.ports import Work
-from crossfade.steps._carry import equal
 
 __all__ = ["name", "preview", "reversal", "run", "undo"]
 
@@ -13,10 +12,7 @@ reversal = Reversal.FREE
 def preview(work: Work) -> PlannedStep:
     """How much goes where."""
     total = 0
-    actions = []
-    for n, database in work.old.databases.items():
-        total += 2 * database.size()  # the new side's own, and the copy made inside the pause
-        actions.append(f"restore database {n} for the new side")
+    actions = [f"restore database {n} for the new side" for n in work.carriers]
     for n, tree in work.old.files.items():
         entries, size = tree.size()
         total += size
@@ -26,14 +22,10 @@ def preview(work: Work) -> PlannedStep:
 
 def run(work: Work) -> Evidence:
     """Place the copies and bring the trees over."""
-    findings = []
+    findings: list[Finding] = []
     details: dict[str, object] = {}
-    for n, database in work.new.databases.items():
-        with work.timed(f"place {n}"):
-            database.place(work.directory / "backup" / n)
-        with work.timed(f"digest {n}"):
-            copied, placed = work.copy("backup", n).digest(), database.digest()
-        findings.append(equal(f"database {n}", copied, placed))
+    for carrier in work.carriers.values():
+        findings += carrier.restore(work)
     for n, tree in work.old.files.items():
         with work.timed(f"files {n}"), work.progress(f"copying {n}") as progress:
             report = tree.copy_to(work.new.files[n].path, progress)
@@ -50,5 +42,8 @@ def run(work: Work) -> Evidence:
 
 
 def undo(work: Work) -> Evidence:
-    """What was placed goes with the new side's places (step configure)."""
-    return Evidence(name, (), {})
+    """End the feeds, then remove the new side's databases; its trees go with its places."""
+    findings = [f for carrier in work.carriers.values() for f in carrier.let_go()]
+    for database in work.new.databases.values():
+        database.remove()
+    return Evidence(name, tuple(findings), {})

@@ -47,6 +47,9 @@ def run(work: Work) -> Evidence:
     work.old.service.stop(work.limits.stop)
     findings = [Finding.equal("traffic goes to", Side.NEW, state.side, "gate, read back")]
     places = [place for place in old_places(work) if work.old.host.exists(place)]
+    for carrier in work.carriers.values():
+        findings += carrier.let_go()
+        findings += carrier.retire(work, work.directory / "archive")
     with work.timed("archive"), work.progress("archiving the old side"):
         findings.extend(_archive(work, place) for place in places)
     if not all(finding.holds for finding in findings):

@@ -3,9 +3,11 @@
 In a rehearsal there is nothing of the old side to stop: the copy is stopped and removed.
 """
 
+from collections.abc import Container
+
 from crossfade.model import Evidence, Finding, PlannedStep, Problem, Reversal, Run, Side
 from crossfade.ports import Work
-from crossfade.steps import configure
+from crossfade.steps import configure, restore
 from crossfade.steps._pause import begin, go_back
 
 __all__ = ["name", "preview", "reversal", "run", "undo"]
@@ -89,16 +91,18 @@ def undo(work: Work) -> Evidence:
     return Evidence(name, tuple(go_back(work, work.old, work.new)))
 
 
-def positions(work: Work) -> dict[str, str]:
+def positions(work: Work, without: Container[str] = ()) -> dict[str, str]:
     """Marks that change with every write to the old side."""
-    marks = {f"database {n}": d.position() for n, d in work.old.databases.items()}
+    carriers = {f"database {n}": carrier for n, carrier in work.carriers.items()}
+    marks = {name: c.mark() for name, c in carriers.items() if name not in without}
     return marks | {f"tree {n}": t.position() for n, t in work.old.files.items()}
 
 
 def _end_rehearsal(work: Work) -> Evidence:
+    let_go = restore.undo(work)
     done = configure.undo(work)
     work.new.host.remove(work.directory / "backup")
     work.new.host.remove(work.directory / "last")
     running = work.new.service.look().running
     gone = Finding.equal("the copy runs", False, running, "service")
-    return Evidence(name, (*done.findings, gone))
+    return Evidence(name, (*let_go.findings, *done.findings, gone))

@@ -7,8 +7,9 @@ out and switches by itself.
 
 import time
 
-from crossfade.model import Digest, Evidence, Finding, PlannedStep, Reversal
+from crossfade.model import Evidence, Finding, PlannedStep, Reversal
 from crossfade.ports import Parts, Work
+from crossfade.steps import configure
 from crossfade.steps._switch import switch_to, take_token
 
 __all__ = ["finish", "name", "preview", "reversal", "run", "undo", "watch"]
@@ -27,10 +28,15 @@ def preview(work: Work) -> PlannedStep:
 
 
 def run(work: Work) -> Evidence:
-    """Take the token, then only forward."""
+    """Make sure of the way back, take the token, then only forward."""
+    findings: list[Finding] = []
+    with work.timed("way back"):
+        for carrier in work.carriers.values():
+            findings += carrier.keep_way_back(work)
     with work.timed("commit"):
         take_token(work)
-    return finish(work)
+    done = finish(work)
+    return Evidence(name, (*findings, *done.findings), done.details)
 
 
 def finish(work: Work) -> Evidence:
@@ -38,17 +44,16 @@ def finish(work: Work) -> Evidence:
     with work.timed("switch"):
         findings = switch_to(work, work.new, work.old)
     ended = time.time()
-    with work.timed("digests"):  # of what is still as at the fence; the users are served again
-        findings += [_carried(n, database.digest()) for n, database in work.old.databases.items()]
+    configure.point_straight(work)
+    with work.timed("keep the fence"):
+        for database in work.old.databases.values():
+            database.fence().keep()
+    for carrier in work.carriers.values():
+        findings += carrier.after_commit(work)
     work.held.close()
     work.pause_began = None
     work.old.service.stop(work.limits.stop)  # ends the one that was loaded for going back
     return Evidence(name, (*findings, *watch(work, work.new)), {"pause_ended": ended})
-
-
-def _carried(n: str, digest: Digest) -> Finding:
-    """For the record: what the new side began with."""
-    return Finding(f"database {n} as carried", "tables", str(digest), "digest", bool(digest.parts))
 
 
 def watch(work: Work, live: Parts) -> list[Finding]:

@@ -21,9 +21,9 @@ from typing import Protocol
 import pytest
 
 from crossfade.errors import Failed
-from crossfade.ports import Database
+from crossfade.ports import Database, Progress
 
-__all__ = ["DatabaseContract", "DatabaseSite", "Writer", "eventually"]
+__all__ = ["DatabaseContract", "DatabaseSite", "FileDatabase", "Writer", "eventually"]
 
 _PATIENCE = 60.0  # seconds before a test counts as hanging
 
@@ -41,11 +41,28 @@ class Writer(Protocol):
         """Disconnect and end."""
 
 
+class FileDatabase(Database, Protocol):
+    """A database that is a file: what its carrier uses besides ``ports.Database``."""
+
+    def copy_to(self, target: Path, progress: Progress | None = None) -> int:
+        """A consistent copy as a file at ``target`` while the application writes; its bytes."""
+
+    def place(self, copy: Path, *, move: bool = False) -> None:
+        """Make this database equal to a copy that ``copy_to`` made (new side only)."""
+
+    def matches(self, copy: Path) -> bool:
+        """Whether this database is, byte for byte, a copy that ``copy_to`` made."""
+
+    def export_beyond(self, other: Path, to: Path) -> int:
+        """Write the rows that this database has and the file at ``other`` lacks as JSON lines
+        below ``to``; returns how many."""
+
+
 class DatabaseSite(Protocol):
     """An old side with some data, an empty place for a new side, and means to write to both."""
 
-    old: Database
-    new: Database
+    old: FileDatabase
+    new: FileDatabase
     scratch: Path
 
     def start_writer(self) -> Writer:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from crossfade.drivers.databases import sqlite_export
+from crossfade.drivers.databases.sqlite_carrier import SqliteCarrier
 from crossfade.drivers.databases.sqlite_digest import digest_file
 from crossfade.drivers.databases.sqlite_fence import Fence, prove, refuse_if_in_use
 from crossfade.drivers.databases.sqlite_files import (
@@ -44,7 +45,7 @@ class SqliteDatabase:
     """
 
     traits = DatabaseTraits(
-        strategy="dump", online_copy=True, fence="kernel locks, held by the runner"
+        strategy="dump", fence="kernel locks, held by the runner", lasting_position=True
     )
 
     def __init__(
@@ -152,6 +153,14 @@ class SqliteDatabase:
     def prove_fence(self) -> Finding:
         """Ask the kernel whether a writer would be refused right now."""
         return prove(self.path)
+
+    def lift(self) -> None:
+        """The kernel's locks end with whoever holds them; nothing is ever kept."""
+
+    def carrier(self, new: SqliteDatabase, directory: Path, tag: str) -> SqliteCarrier:
+        """The means to carry this database to ``new``."""
+        del tag  # nothing is made that would need a name of its own
+        return SqliteCarrier(self, new, directory)
 
     def export_beyond(self, other: Path, to: Path) -> int:
         """Write the rows that the database file at ``other`` lacks as ``to/<table>.jsonl``.

@@ -87,6 +87,9 @@ class Fence:
                 os.close(fd)
         self.database = self.shm = -1
 
+    def keep(self) -> None:
+        """Nothing to do: users come to the old side through the gate only."""
+
     def _lock_the_wal(self, deadline: float) -> None:
         shm = beside(self.path, "-shm")
         try:

@@ -48,8 +48,10 @@ class Mirror:
         self._known: set[str] = set()
         self.skipped: tuple[str, ...] = ()
 
-    def run(self, before: Before | None = None) -> CopyReport:
-        """Do the pass.  Raises Failed (file-unreadable, disk-full, target-unwritable)."""
+    def run(self, before: Before | None = None, *, keep: bool = False) -> CopyReport:
+        """Do the pass.  Raises Failed (file-unreadable, disk-full, target-unwritable).
+
+        With ``keep``, what only the target has stays."""
         source, target = self._roots
         looked_at = time.time_ns()
         self._source = scan(source)
@@ -60,6 +62,8 @@ class Mirror:
         self._target = scan(target)
         self._known = self._copied_by_rsync(before) if before else set()
         work = difference(self._source, self._target, self._index)
+        if keep:
+            work.remove = [name for name in work.remove if name in self._source]
         self._total = sum(self._source[name].size for name in work.files)
         self._make_room(work)
         self._bring(work)

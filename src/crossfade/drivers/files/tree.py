@@ -82,6 +82,11 @@ class TreeFiles:
             first.bytes + second.bytes,
         )
 
+    def add_to(self, target: Path) -> CopyReport:
+        """Copy what ``target`` lacks or has otherwise; what only it has stays."""
+        with self._root() as source, Root(target) as there:
+            return Mirror(source, there, Index(self.path, target)).run(keep=True)
+
     def _bulk(
         self, source: Root, target: Root, progress: Progress | None
     ) -> tuple[CopyReport, Before | None]:

@@ -1,0 +1,114 @@
+"""How an SQLite database gets to the new side: its file is copied, again inside the pause."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from crossfade.model import Digest, Finding
+from crossfade.ports import Carrying, Doing, WayBack
+
+if TYPE_CHECKING:
+    from crossfade.drivers.databases.sqlite import SqliteDatabase
+
+__all__ = ["SqliteCarrier"]
+
+
+class SqliteCarrier:
+    """Implements ``ports.Carrier`` by whole copies; ``directory`` is the attempt's own place."""
+
+    def __init__(self, old: SqliteDatabase, new: SqliteDatabase, directory: Path) -> None:
+        self.name = old.name
+        self.old = old
+        self.new = new
+        self.directory = directory
+
+    def preview(self) -> Carrying:
+        """Copied once before the pause and once inside it."""
+        size = self.old.size()
+        actions = (f"copy database {self.name} ({self.old.describe()}) while it is in use",)
+        needs = {self.directory: size, self.new.path.parent: 2 * size}
+        return Carrying("dump", size=size, actions=actions, needs=needs)
+
+    def back_up(self, on: Doing) -> list[Finding]:
+        """A copy in the attempt's own place, proven by SQLite's integrity check."""
+        with on.timed(f"copy {self.name}"), on.progress(f"copying database {self.name}") as bar:
+            self.old.copy_to(self._kept("backup"), bar)
+        with on.timed(f"verify {self.name}"):
+            return [self._copy("backup").sound()]
+
+    def restore(self, on: Doing) -> list[Finding]:
+        """The copy becomes the new side's database."""
+        with on.timed(f"place {self.name}"):
+            self.new.place(self._kept("backup"))
+        with on.timed(f"digest {self.name}"):
+            copied, placed = self._copy("backup").digest(), self.new.digest()
+        return [Finding.same(f"database {self.name}", copied, placed)]
+
+    def bring_last(self, on: Doing, *, still: bool) -> list[Finding]:
+        """The whole file again.  Equal bytes are the proof, and a quick one."""
+        last = self._kept("last")
+        with on.timed(f"copy {self.name}"):
+            self.old.copy_to(last)
+        with on.timed(f"compare {self.name}"):
+            proof = self._equal(last) if still else self._reads_back(last)
+        with on.timed(f"place {self.name}"):
+            self.new.place(last, move=True)
+        return [proof]
+
+    def _equal(self, last: Path) -> Finding:
+        """Only where the old side was left with a journal of its own are rows and checksums taken
+        inside the pause (otherwise ``after_commit`` records them, after the release)."""
+        if self.old.matches(last):
+            claim = f"database {self.name}: the last copy is the old side's, byte for byte"
+            return Finding.equal(claim, True, True, "all bytes of both")
+        return Finding.same(f"database {self.name}", self.old.digest(), self._copy("last").digest())
+
+    def _reads_back(self, last: Path) -> Finding:
+        """The old side works on, so there is nothing to compare with; the time is the pause's."""
+        whole = self._copy("last").matches(last)
+        claim = f"the last copy of database {self.name} reads back whole"
+        return Finding.equal(claim, True, whole, "all bytes")
+
+    def mark(self) -> str:
+        """Changes with every commit."""
+        return self.old.position()
+
+    def keep_way_back(self, on: Doing) -> list[Finding]:
+        """SQLite has no replication: what the new side writes would stay behind."""
+        del on
+        return []
+
+    def after_commit(self, on: Doing) -> list[Finding]:
+        """For the record: what the new side began with (the old one is still as at the fence)."""
+        with on.timed("digests"):
+            digest: Digest = self.old.digest()
+        claim = f"database {self.name} as carried"
+        return [Finding(claim, "tables", str(digest), "digest", bool(digest.parts))]
+
+    def way_back(self) -> WayBack:
+        """There is no reverse feed."""
+        return WayBack(False, "SQLite has no feed back to the old side")
+
+    def bring_back(self, on: Doing, to: Path) -> tuple[list[Finding], int]:
+        """Keep what only the new side has: the whole database, and its extra rows as JSON lines."""
+        del on
+        self.new.copy_to(to.with_name(f"{self.name}.database"))
+        still = self.directory / "old" / self.name
+        self.old.copy_to(still)
+        return [], self.new.export_beyond(still, to)
+
+    def let_go(self) -> list[Finding]:
+        """Nothing was made on the old side."""
+        return []
+
+    def retire(self, on: Doing, archive: Path) -> list[Finding]:
+        """The file is archived and removed with the old side's data."""
+        del on, archive
+        return []
+
+    def _kept(self, kind: str) -> Path:
+        return self.directory / kind / self.name
+
+    def _copy(self, kind: str) -> SqliteDatabase:
+        return type(self.old)(self.name, self._kept(kind))
