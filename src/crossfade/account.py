@@ -17,6 +17,7 @@ from crossfade.engine import history
 from crossfade.engine.journal import SqliteJournal
 from crossfade.engine.lease import holder
 from crossfade.engine.work import AttemptWork
+from crossfade.errors import CrossfadeError
 from crossfade.manifest import Manifest
 from crossfade.model import Run, Side
 from crossfade.ports import Limits, Traffic, TrafficState
@@ -72,7 +73,7 @@ def status(site: Accountable) -> dict[str, Any]:
     state = _look(site)
     records = list(history.runs(site.journal))
     outcome = _outcome(records)
-    price, sentence = _price(state, records)
+    price, sentence = _price(site, state, records)
     held = holder(site.journal.connect())
     return {
         "live": str(state.side) if state else "old",
@@ -111,7 +112,9 @@ def _serves(site: Accountable, state: TrafficState | None) -> str:
     return f"The {state.side} side ({version}) serves at {manifest.traffic.listen}{held}."
 
 
-def _price(state: TrafficState | None, records: list[history.Record]) -> tuple[str, str]:
+def _price(
+    site: Accountable, state: TrafficState | None, records: list[history.Record]
+) -> tuple[str, str]:
     """What going back costs now (promise P8)."""
     if state is None or state.side is Side.OLD:
         return "free", "the old side serves; there is nothing to go back from"
@@ -121,10 +124,24 @@ def _price(state: TrafficState | None, records: list[history.Record]) -> tuple[s
     if writes == 0:
         return "a restart", "no write was acknowledged by the new side since the switch"
     count = f"{writes} write{'s' if writes != 1 else ''}"
+    lossless, words = _way_back(site, records)
+    if lossless:
+        return "a restart", f"{count} since the switch go along to the old side; {words}"
     return count, (
         f"{count} acknowledged by the new side since the switch would stay behind "
-        "(they are exported first); and a restart of the old side"
+        f"(they are exported first); and a restart of the old side{'; ' if words else ''}{words}"
     )
+
+
+def _way_back(site: Accountable, records: list[history.Record]) -> tuple[bool, str]:
+    """Whether a reverse feed keeps the old side whole, in the databases' own words."""
+    try:
+        carriers = site.again(records[-1].label).carriers
+        ways = {name: carrier.way_back() for name, carrier in carriers.items()}
+    except CrossfadeError as error:
+        return False, f"the databases could not be asked: {error.what}"
+    told = [f"database {name}: {way.words}" for name, way in ways.items()]
+    return bool(ways) and all(way.lossless for way in ways.values()), "; ".join(told)
 
 
 def _outcome(records: list[history.Record]) -> str:
@@ -141,7 +158,7 @@ def account(site: Accountable) -> ReportData:
     """Everything that the report shows."""
     manifest, state = site.manifest, _look(site)
     records = list(history.runs(site.journal))
-    price, sentence = _price(state, records)
+    price, sentence = _price(site, state, records)
     cutover = next((r for r in reversed(records) if r.run is Run.CUTOVER and r.done("stop")), None)
     latest = records[-1].began["payload"]["plan"] if records else {}
     return cast(

@@ -265,6 +265,10 @@ class WiredSite:
                 f"{name}.data": str(spec.data),
                 f"{name}.address": str(spec.address),
             }
+        for name, carrier in work.carriers.items():
+            plan = carrier.preview()
+            facts = {"strategy": plan.strategy, **plan.facts}
+            seen |= {f"database {name} {fact}": value for fact, value in facts.items()}
         version = next(iter(work.old.checks), None)
         seen["old.running"] = version.run().observed if version else ""
         digests = CarriedConfiguration(manifest.recipe, old, work.old.host).facts()
