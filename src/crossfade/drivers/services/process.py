@@ -21,12 +21,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from secrets import token_hex
 
 from crossfade.drivers import procfs
 from crossfade.drivers.listeners import listening_pids
+from crossfade.drivers.services.held import HeldAtDoors, finish
+from crossfade.drivers.services.holder import HELD
 from crossfade.drivers.services.spawn import MARK, ProcessSpec, signal_all, spawn
+from crossfade.drivers.services.waiting import Note
 from crossfade.errors import Failed
-from crossfade.model import Address
+from crossfade.model import Address, Finding
 from crossfade.ports import ServiceState
 
 __all__ = ["ProcessService", "ProcessSpec"]
@@ -48,6 +52,8 @@ class ProcessService:
         self.spec = spec
         self.keep = keep
         self._held: subprocess.Popen[bytes] | None = None
+        self._note = Note(keep / f"{spec.mark}.held")
+        self._at_doors = HeldAtDoors(spec, keep, self._note)
 
     @property
     def _description(self) -> Path:
@@ -60,14 +66,16 @@ class ProcessService:
     def look(self) -> ServiceState:
         """Whether it runs, by mark, pid file or listener, in this order."""
         _reap()
-        found = procfs.with_mark(MARK, self.spec.mark) - self._held_pids()
+        found = procfs.with_mark(MARK, self.spec.mark)
+        held = self._note.held(found)
+        found -= held
         how = _OURS
         if not found and (pid := self._from_pid_file()):
             found, how = procfs.descendants([pid]), f"pid file {self.spec.pid_file}"
         if not found and self.spec.address:
             address = Address.parse(self.spec.address)
             listeners = {pid for pid in listening_pids(address) if self._may_be_ours(pid)}
-            found = procfs.descendants(listeners) if listeners else set()
+            found = procfs.descendants(listeners - held) - held
             how = f"listens at {address}"
         if not found:
             return ServiceState(False, (), "no process")
@@ -78,19 +86,8 @@ class ProcessService:
         return ServiceState(True, pids, f"pid {pids[0]} ({how}): {words}", foreign)
 
     def _may_be_ours(self, pid: int) -> bool:
-        ours = procfs.command_of(pid) == self.spec.command
+        ours = procfs.command_of(pid) in (self.spec.command, self.spec.held_command)
         return pid != os.getpid() and (ours or not self.spec.strict)
-
-    @property
-    def _held_note(self) -> Path:
-        return self.keep / f"{self.spec.mark}.held"
-
-    def _held_pids(self) -> set[int]:
-        """A process that waits in its held start does not run yet, whoever asks."""
-        try:
-            return {int(self._held_note.read_text(encoding="ascii"))}
-        except (OSError, ValueError):
-            return set()
 
     def _from_pid_file(self) -> int | None:
         try:
@@ -100,20 +97,32 @@ class ProcessService:
         return pid if procfs.alive(pid) else None
 
     def prepare(self) -> None:
-        """Start the interpreter and import what needs no data; then it waits.
+        """Do as much of the start as needs no data; then it waits.  See ``ProcessSpec.hold_by``.
 
-        Without ``preload`` this does nothing.  Raises Failed when the imports fail."""
-        words = self.spec.command
-        if not self.spec.preload or self._held or len(words) < 3 or words[1] != "-m":
+        Raises Failed when it cannot even be loaded."""
+        match self.spec.held_by(running=bool(self.spec.doors) and self.look().running):
+            case "holder":
+                self._at_doors.prepare()
+            case "preload":
+                self._preload()
+
+    def held(self) -> list[Finding]:
+        """What became of the last ``prepare``, and what had passed the doors when they opened."""
+        return list(self._at_doors.findings)
+
+    def _preload(self) -> None:
+        if self._held:
             return
+        words = self.spec.command
         read, write = os.pipe()
         argv = (words[0], str(HELD_START), str(write), ",".join(self.spec.preload), *words[1:])
-        self.keep.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._note.write(token := token_hex(8))
         try:
-            self._held = spawn(self.spec, argv, stdin=subprocess.PIPE, pass_fds=(write,))
+            self._held = spawn(
+                self.spec, argv, stdin=subprocess.PIPE, pass_fds=(write,), extra={HELD: token}
+            )
         finally:
             os.close(write)
-        self._held_note.write_text(str(self._held.pid), encoding="ascii")
         with open(read, "rb") as ready:  # noqa: PTH123 - a descriptor
             if select.select([ready], [], [], _READY_TIMEOUT)[0] and ready.readline():
                 return
@@ -125,27 +134,48 @@ class ProcessService:
         )
 
     def start(self) -> None:
-        """Start it, or let the prepared one go on; fine when it already runs."""
+        """Migrate, then start it, or let the prepared one go on; fine when it already runs."""
         with self._alone():
             if self.look().running:
                 return
-            if self._held and (go := self._held.stdin):
-                held, self._held = self._held, None
-                self._held_note.unlink(missing_ok=True)
-                try:
-                    go.write(b"go\n")
-                    go.close()
-                except OSError:
-                    held.wait()  # it died while waiting: start afresh
-                else:
-                    _started.append(held)
-                    return
-            _started.append(spawn(self.spec, self.spec.command, stdin=subprocess.DEVNULL))
+            self._migrate()
+            child = self._go() if self._held else self._at_doors.serve()
+            _started.append(child or spawn(self.spec, self.spec.command))
+
+    def _migrate(self) -> None:
+        spec = self.spec
+        if not spec.migrate:
+            return
+        status = self._at_doors.migrate(spec.migrate_at_most)
+        if status is None:
+            status = finish(spec, spawn(spec, spec.migrate), spec.migrate_at_most)
+        if status != 0:
+            raise Failed(
+                "migration-failed",
+                f"The migration ended with status {status}.",
+                where="\n".join([" ".join(spec.migrate), *self.log_tail(5)]),
+            )
+
+    def _go(self) -> subprocess.Popen[bytes] | None:
+        """Let the preloaded one go on; None when it died while it waited."""
+        held, self._held = self._held, None
+        if held is None or held.stdin is None:
+            return None
+        self._note.remove()
+        try:
+            held.stdin.write(b"go\n")
+            held.stdin.close()
+        except OSError:
+            held.wait()
+            return None
+        return held
 
     def stop(self, timeout: float, *, keep_prepared: bool = False) -> None:
         """SIGTERM to every process of it, SIGKILL after ``timeout`` seconds to what is left."""
         if not keep_prepared:
             self._let_go_of_held()
+            if self._note.token():
+                self._at_doors.end()
         with self._alone():
             known = set(self.look().pids)
             for patience, signum in ((timeout, signal.SIGTERM), (10.0, signal.SIGKILL)):
@@ -156,6 +186,8 @@ class ProcessService:
                     time.sleep(0.005)
                 newborn = set(self.look().pids)  # children made while their parents ended
                 if not newborn:
+                    if not keep_prepared:
+                        self._at_doors.close()
                     return
                 known = newborn
         raise Failed(
@@ -189,7 +221,7 @@ class ProcessService:
         partial = self._description.with_suffix(".partial")
         descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123 - a descriptor
-            json.dump(asdict(self.spec), file)
+            json.dump(asdict(self.spec.plain()), file)
         partial.replace(self._description)
 
     @contextmanager
@@ -206,7 +238,7 @@ class ProcessService:
         held, self._held = self._held, None
         if held.stdin:
             held.stdin.close()
-        self._held_note.unlink(missing_ok=True)
+        self._note.remove()
         try:
             held.wait(5)
         except subprocess.TimeoutExpired:

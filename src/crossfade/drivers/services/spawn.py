@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from crossfade.drivers import procfs
@@ -26,11 +26,23 @@ class ProcessSpec:
     """What to run and where: command (argv), working directory, log file, and the mark.
 
     environment is added to a small part of ours; its values may be secret references (env:, file:,
-    relative to ``base``), which are resolved only when the program is started.  preload names
-    Python modules whose import needs no data; it makes a held start possible for commands of the
-    form ``python -m module …``.
+    relative to ``base``), which are resolved only when the program is started.  Arguments never
+    hold secrets.
     address and pid_file help to find a process that we did not start; with ``strict`` one that
     listens there counts only when it runs our very command.
+    migrate is a command that must end with 0 before the program starts, within ``migrate_at_most``
+    seconds; leave it out for a side that serves already.
+
+    hold_by says how the start is prepared before the pause: ``holder``, ``preload``, ``off``, or
+    empty for what the rest of the spec allows.
+    preload names Python modules whose import needs no data, for commands ``python -m module …``.
+    doors maps a name to (listen, target), both host:port: the program is started before the pause
+    with held_command (empty: the same command) and held_environment (on top of environment), in
+    which a door's address stands for its target's; it waits there until ``start``.  migrate_doors
+    names the doors that are the migration's; they are opened first, and the others only after it
+    has ended.  held_migrate and held_migrate_environment are its variants.
+    ready_within is how many seconds the program has to reach its doors, hold_at_most how many it
+    waits there.  A program that cannot wait is started plainly by ``start``.
     """
 
     mark: str
@@ -43,25 +55,65 @@ class ProcessSpec:
     pid_file: str = ""
     strict: bool = False
     base: str = ""
+    migrate: tuple[str, ...] = ()
+    migrate_at_most: float = 3600.0
+    hold_by: str = ""
+    doors: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    migrate_doors: tuple[str, ...] = ()
+    held_command: tuple[str, ...] = ()
+    held_environment: Mapping[str, str] = field(default_factory=dict)
+    held_migrate: tuple[str, ...] = ()
+    held_migrate_environment: Mapping[str, str] = field(default_factory=dict)
+    ready_within: float = 120.0
+    hold_at_most: float = 300.0
+
+    def held_by(self, *, running: bool) -> str:
+        """``holder``, ``preload`` or ``off``.  No holder for a program that runs: a second one
+        beside it would be in its way."""
+        python = len(self.command) > 2 and self.command[1] == "-m"
+        able = {"holder": self.doors and not running, "preload": self.preload and python}
+        wanted = (self.hold_by,) if self.hold_by else ("holder", "preload")
+        return next((way for way in wanted if able.get(way)), "off")
+
+    def plain(self) -> ProcessSpec:
+        """The same without doors and migration: for one that starts again what served before."""
+        return replace(
+            self,
+            migrate=(),
+            doors={},
+            migrate_doors=(),
+            held_command=(),
+            held_environment={},
+            held_migrate=(),
+            held_migrate_environment={},
+        )
 
     @classmethod
     def load(cls, path: Path) -> ProcessSpec:
         """Read a description that ``ProcessService`` kept."""
         data = json.loads(path.read_text(encoding="utf-8"))
-        data["command"], data["preload"] = tuple(data["command"]), tuple(data["preload"])
-        return cls(**data)
+        lists = {name: tuple(value) for name, value in data.items() if isinstance(value, list)}
+        return cls(**{**data, **lists})
 
 
 def spawn(
-    spec: ProcessSpec, argv: tuple[str, ...], *, stdin: int, pass_fds: tuple[int, ...] = ()
+    spec: ProcessSpec,
+    argv: tuple[str, ...],
+    *,
+    stdin: int = subprocess.DEVNULL,
+    pass_fds: tuple[int, ...] = (),
+    extra: Mapping[str, str] | None = None,
 ) -> subprocess.Popen[bytes]:
     """Begin a command in a session of its own, with its output appended to the log.
+
+    extra goes on top of the spec's environment; references in it are resolved as well.
 
     Raises Failed when it cannot be run."""
     log = Path(spec.log)
     log.parent.mkdir(parents=True, exist_ok=True)
     mine = {k: v for k, v in os.environ.items() if k in _PASSED_ON or k.startswith("LC_")}
-    given = {name: resolve(value, Path(spec.base)) for name, value in spec.environment.items()}
+    asked = {**spec.environment, **(extra or {})}
+    given = {name: resolve(value, Path(spec.base)) for name, value in asked.items()}
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:
         return subprocess.Popen(
