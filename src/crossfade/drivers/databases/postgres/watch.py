@@ -1,0 +1,159 @@
+"""Gives a feed up before its slots fill the disk of the server that keeps log for them.
+
+    python -m crossfade.drivers.databases.postgres.watch FILE
+
+A small process with a session of its own, which outlives whoever started it.  FILE (mode 0600)
+says which server, which slots and the limit in bytes; no secret, only where it is kept.  The
+process ends when the slots are gone, when it has dropped them, or when FILE is gone.  What it did
+stands in ``FILE.given-up``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import psycopg
+
+from crossfade.drivers.databases.postgres import slots
+from crossfade.drivers.databases.postgres.connect import Conn, connect, fetch
+from crossfade.errors import CrossfadeError, Failed
+from crossfade.model import Address, Endpoint
+
+__all__ = ["given_up", "limit_for", "start", "stop", "watch"]
+
+DEFAULT_LIMIT = 8 * 1024**3
+_EVERY = 2.0
+_started: list[subprocess.Popen[bytes]] = []
+"""Children that outlive us on purpose; kept, for Python warns of those that are forgotten."""
+
+
+def limit_for(conn: Conn) -> int:
+    """Bytes of log that slots may keep: a quarter of what is free on the server's disk.
+
+    8 GiB where that cannot be known: the server is another machine, or hides its directory."""
+    pid, directory = fetch(
+        conn, "select pg_catalog.pg_backend_pid(), pg_catalog.current_setting('data_directory')"
+    )[0]
+    try:
+        if Path(f"/proc/{pid}/cwd").resolve(strict=True) != Path(directory).resolve(strict=True):
+            return DEFAULT_LIMIT
+        return shutil.disk_usage(directory).free // 4
+    except OSError:
+        return DEFAULT_LIMIT
+
+
+def start(file: Path, endpoint: Endpoint, names: Sequence[str], limit: int) -> int:
+    """Start the watching process for these slots; its process id.  Raises Failed."""
+    place = {**asdict(endpoint), "base": str(endpoint.base), "passfile": str(endpoint.passfile)}
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for leaving in (_report(file), _ready(file)):
+        leaving.unlink(missing_ok=True)
+    _write(file, {"endpoint": place, "slots": list(names), "limit": limit})
+    with open(os.devnull, "r+b") as nothing:
+        child = subprocess.Popen(
+            (sys.executable, "-m", __name__, str(file)),
+            stdin=nothing,
+            stdout=nothing,
+            stderr=nothing,
+            start_new_session=True,
+        )
+    _started.append(child)
+    deadline = time.monotonic() + 20
+    while not _ready(file).exists():
+        if child.poll() is not None or time.monotonic() > deadline:
+            raise Failed(
+                "slot-watch-missing", "The watcher of the slots did not start.", where=str(file)
+            )
+        time.sleep(0.01)
+    return child.pid
+
+
+def stop(file: Path) -> None:
+    """Let the watcher end by itself, within seconds.  Fine when there is none."""
+    for path in (file, _ready(file)):
+        path.unlink(missing_ok=True)
+
+
+def given_up(file: Path) -> str:
+    """Why the watcher dropped the slots; empty when it did not."""
+    try:
+        return _report(file).read_text(encoding="utf-8").strip()
+    except OSError:
+        return ""
+
+
+def watch(file: Path, every: float = _EVERY) -> None:
+    """Watch until there is nothing to watch any more."""
+    order = json.loads(file.read_text(encoding="utf-8"))
+    endpoint, limit = _endpoint(order["endpoint"]), int(order["limit"])
+    conn: Conn | None = None
+    _ready(file).touch(mode=0o600)
+    while file.exists():
+        try:
+            if conn is None or conn.closed:
+                conn = connect(endpoint, application_name="crossfade slot watch")
+                slots.give_up_after(conn, 20)
+            if not _look(conn, order["slots"], limit, file):
+                break
+        except (CrossfadeError, psycopg.Error):
+            # The server is away: it keeps nothing more for us until it is back.
+            if conn is not None:
+                conn.close()
+        time.sleep(every)
+    _ready(file).unlink(missing_ok=True)
+    if conn is not None:
+        conn.close()
+
+
+def _look(conn: Conn, names: Sequence[str], limit: int, file: Path) -> bool:
+    """Drop all slots when one keeps too much.  Whether there is something to watch."""
+    states = [state for name in names if (state := slots.look(conn, name)) is not None]
+    most = max((state.retained for state in states), default=0)
+    if most <= limit:
+        return bool(states)
+    _write(_report(file), f"the slots kept {most} bytes of log, more than the limit of {limit}\n")
+    for name in names:
+        slots.drop(conn, name)
+    return False
+
+
+def _endpoint(data: dict[str, object]) -> Endpoint:
+    def address(value: object) -> Address | None:
+        return Address(str(value["host"]), int(value["port"])) if isinstance(value, dict) else None
+
+    at = address(data["address"])
+    if at is None:
+        raise ValueError("no address")
+    text = {
+        k: str(data[k]) for k in ("kind", "database", "user", "password", "admin", "admin_password")
+    }
+    return Endpoint(address=at, base=Path(str(data["base"])), **text)
+
+
+def _write(path: Path, content: object) -> None:
+    text = content if isinstance(content, str) else json.dumps(content)
+    partial = path.with_name(path.name + ".partial")
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+    partial.replace(path)
+
+
+def _report(file: Path) -> Path:
+    return file.with_name(file.name + ".given-up")
+
+
+def _ready(file: Path) -> Path:
+    return file.with_name(file.name + ".watching")
+
+
+if __name__ == "__main__":
+    watch(Path(sys.argv[1]))
