@@ -5,7 +5,7 @@ What only a run needs is imported where it is used, so that ``status`` answers a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -19,7 +19,7 @@ from crossfade.engine.journal import SqliteJournal
 from crossfade.engine.lease import lease
 from crossfade.engine.work import AttemptWork, Silent
 from crossfade.manifest import Manifest, SideSpec, is_reference, load, resolve
-from crossfade.model import Installation, Run, Side
+from crossfade.model import Endpoint, Installation, Run, Side
 from crossfade.ports import Check, Database, Files, Host, Install, Limits, Service, Teller, Traffic
 from crossfade.recipes import CheckSpec, fill
 
@@ -144,7 +144,10 @@ class WiredSite:
         manifest, recipe = self.manifest, self.manifest.recipe
         there = spec.installation(recipe.application, side)
         environment = self._environment(spec, there)
-        host: Host = driver("hosts", spec.host)(secrets=lambda: self._secrets(environment))
+        host: Host = driver("hosts", spec.host)(
+            secrets=lambda: self._secrets(environment, there.databases.values())
+        )
+        self._write_passfiles(there, host)
         variables = there.variables()
         packages = tuple(fill(package, variables) for package in recipe.install.packages)
         service_spec = ProcessSpec(
@@ -199,9 +202,27 @@ class WiredSite:
             for name, value in given.items()
         }
 
-    def _secrets(self, environment: Mapping[str, str]) -> list[str]:
+    def _secrets(self, environment: Mapping[str, str], databases: Iterable[Endpoint]) -> list[str]:
         base = self.manifest.path.parent
-        return [resolve(value, base) for value in environment.values() if is_reference(value)]
+        found = [resolve(value, base) for value in environment.values() if is_reference(value)]
+        for endpoint in databases:
+            references = {endpoint.password, endpoint.admin_password} - {""}
+            found += [resolve(reference, endpoint.base) for reference in references]
+        return found
+
+    def _write_passfiles(self, there: Installation, host: Host) -> None:
+        """The files that the service's command or environment refers to, should they be missing."""
+        service = self.manifest.recipe.service
+        texts = (*service.command, *service.migrate, *service.environment.values())
+        for name, endpoint in there.databases.items():
+            words = (f"{{{name}.passfile}}", f"{{{name}.sqlalchemy}}")
+            if any(word in text for word in words for text in texts):
+                from crossfade.drivers.databases.passfile import passfile_text
+
+                content = passfile_text(endpoint)
+                path = endpoint.passfile
+                if not host.exists(path) or host.read(path) != content:
+                    host.write(path, content)
 
     def _installed_version(self, there: Installation, host: Host) -> Check:
         spec = self.manifest.recipe.installed_version

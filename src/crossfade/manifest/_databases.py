@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -25,33 +26,31 @@ _PASSFILES = {"postgres": "pgpass", "mysql": "cnf"}
 
 
 def endpoints(
-    data: Mapping[str, Any], side: str, base: Path, state: Path, old: Mapping[str, Endpoint]
+    data: Mapping[str, Any], base: Path, state: Path, old: Mapping[str, Endpoint]
 ) -> dict[str, Endpoint]:
     """The databases of one side.  ``old`` are the old side's, whose passwords are the default."""
-    return {
-        name: _endpoint(name, item, side, base, state, old.get(name)) for name, item in data.items()
-    }
+    return {name: _endpoint(item, base, state, old.get(name)) for name, item in data.items()}
 
 
 def rehearsal_endpoints(
     data: Mapping[str, Any], new: Mapping[str, Endpoint], base: Path, state: Path
 ) -> dict[str, Endpoint]:
     """The rehearsal's own databases: as given, else beside the new side's."""
-    given = endpoints(data, "rehearsal", base, state, new)
+    given = endpoints(data, base, state, new)
     beside = {
         name: replace(
             endpoint,
             database=f"{endpoint.database}_rehearsal",
-            passfile=_passfile(state, "rehearsal", name, endpoint.kind),
+            passfile=_passfile(
+                state, endpoint.kind, endpoint.address, f"{endpoint.database}_rehearsal"
+            ),
         )
         for name, endpoint in new.items()
     }
     return beside | given
 
 
-def _endpoint(
-    name: str, item: Mapping[str, Any], side: str, base: Path, state: Path, like: Endpoint | None
-) -> Endpoint:
+def _endpoint(item: Mapping[str, Any], base: Path, state: Path, like: Endpoint | None) -> Endpoint:
     """A host or port that does not hold is complained about by the rules; 1 stands in for it."""
     url = urlsplit(item["url"])
     kind = _KINDS[url.scheme]
@@ -62,22 +61,26 @@ def _endpoint(
         port = url.port or _PORTS[kind]
     except ValueError:
         port = 1
+    address = Address(url.hostname or "", port)
+    database = unquote(url.path.removeprefix("/"))
     return Endpoint(
         kind=kind,
-        address=Address(url.hostname or "", port),
-        database=unquote(url.path.removeprefix("/")),
+        address=address,
+        database=database,
         user=user,
         password=password,
         admin=admin,
         admin_password=item.get("admin_password", password if admin == user else ""),
         base=base,
-        passfile=_passfile(state, side, name, kind),
+        passfile=_passfile(state, kind, address, database),
         reached_at=Address.parse(item["reached_at"]) if "reached_at" in item else None,
     )
 
 
-def _passfile(state: Path, side: str, name: str, kind: str) -> Path:
-    return state / "run" / f"{side}-{name}.{_PASSFILES[kind]}"
+def _passfile(state: Path, kind: str, address: Address, database: str) -> Path:
+    """Named by the database, not by the side: the new side is the old one of the next upgrade."""
+    mark = sha256(f"{address}/{database}".encode()).hexdigest()[:12]
+    return state / "run" / f"{mark}.{_PASSFILES[kind]}"
 
 
 def chosen(recipe: Recipe, old: Mapping[str, Endpoint], new: Mapping[str, Endpoint]) -> Recipe:

@@ -127,7 +127,7 @@ def _side(
             environment=dict(service.get("environment", {})),
             pid_file=_path(base, service["pid_file"]) if "pid_file" in service else None,
         ),
-        databases=endpoints(side.get("databases", {}), name, base, state, like),
+        databases=endpoints(side.get("databases", {}), base, state, like),
     )
 
 
