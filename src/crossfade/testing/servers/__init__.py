@@ -5,11 +5,21 @@
         server.sql("select version()")
 
 Each has its own data directory and port, listens on 127.0.0.1 only, does not run as root, and its
-superuser has a random password in a file of mode 0600.
+superuser has a random password in a file of mode 0600.  ``install_packages`` installs what they
+need from the distribution; ``fetch_majors`` brings PostgreSQL majors that it does not have.
 """
 
+from crossfade.testing.servers._fetch import fetch_majors
 from crossfade.testing.servers._majors import majors
+from crossfade.testing.servers._programs import install_packages, missing_packages
 from crossfade.testing.servers.mariadb import MariadbServer
 from crossfade.testing.servers.postgres import PostgresServer
 
-__all__ = ["MariadbServer", "PostgresServer", "majors"]
+__all__ = [
+    "MariadbServer",
+    "PostgresServer",
+    "fetch_majors",
+    "install_packages",
+    "majors",
+    "missing_packages",
+]

@@ -62,6 +62,7 @@ class ScratchServer(ABC):
         self.log = self.directory / "server.log"
         self.secrets = self.directory / "secrets"
         self.sockets = self._choose_sockets()
+        self._reserved: int | None = None
         self.address = Address("127.0.0.1", self._choose_port())
         self._child: subprocess.Popen[bytes] | None = None
 
@@ -125,7 +126,10 @@ class ScratchServer(ABC):
             )
         finally:
             os.close(log)
-        self._wait_for_answer()
+        try:
+            self._wait_for_answer()
+        finally:
+            self._release_port()
 
     def stop(self) -> None:
         """Shut down in order, and less and less politely; returns when all processes are gone."""
@@ -165,6 +169,7 @@ class ScratchServer(ABC):
     def close(self) -> None:
         """Stop, and remove what we had to put outside the given directory."""
         self.stop()
+        self._release_port()
         for path in self._elsewhere:
             shutil.rmtree(path, ignore_errors=True)
 
@@ -309,6 +314,12 @@ class ScratchServer(ABC):
         if moved.is_symlink() and moved.exists():
             return moved.resolve(), [moved.resolve()]
         if self.account.reaches(self.given):
+            if any(self.given.iterdir()) and not (self.given / "port").exists():
+                raise Failed(
+                    "directory-in-use",
+                    f"{self.given} is not empty and no scratch server of ours.",
+                    where=str(self.given),
+                )
             give(self.given, self.account)
             return self.given, []
         place = _short_directory(self.account)
@@ -330,9 +341,14 @@ class ScratchServer(ABC):
         kept = self.directory / "port"
         if kept.exists():
             return int(kept.read_text(encoding="ascii"))
-        port = _free_port()
+        port, self._reserved = _reserve_port()
         kept.write_text(str(port), encoding="ascii")
         return port
+
+    def _release_port(self) -> None:
+        if self._reserved is not None:
+            os.close(self._reserved)
+            self._reserved = None
 
 
 def _short_directory(account: Account) -> Path:
@@ -349,13 +365,15 @@ def _short_directory(account: Account) -> Path:
     return path
 
 
-def _free_port() -> int:
+def _reserve_port() -> tuple[int, int]:
+    """A free port, and the descriptor of a socket that keeps others like us from taking it.
+
+    A server can bind the port nevertheless: it allows reuse, and so does our socket once bound."""
     for port in random.sample(_PORTS, 200):
-        with socket.socket() as probe:
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            with suppress(OSError):
-                probe.bind(("127.0.0.1", port))
-                return port
+            return port, probe.detach()
     raise Failed("server-does-not-start", "No free port was found on 127.0.0.1.")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from pymysql.constants import CLIENT
 
 from crossfade.errors import Failed
 from crossfade.model import Endpoint
+from crossfade.testing.servers._programs import find_program
 from crossfade.testing.servers._server import ScratchServer
 
 __all__ = ["MariadbServer"]
@@ -89,6 +89,11 @@ class MariadbServer(ScratchServer):
         """A program of the MariaDB that is installed here, such as ``mariadb-dump``."""
         return _find(name)
 
+    def start(self) -> None:
+        """Begin to serve; returns when the superuser can log in.  Does nothing when it serves."""
+        super().start()
+        self._first_words.unlink(missing_ok=True)  # said once, it holds
+
     def _prepare(self, password: str) -> None:
         self.data.mkdir(mode=0o700)
         os.chown(self.data, self.account.uid, self.account.gid)
@@ -103,10 +108,12 @@ class MariadbServer(ScratchServer):
             ),
             "Making a MariaDB data directory",
         )
+        self._write_first_words(password)
 
     def _configure(self) -> None:
         quick = {"innodb_flush_log_at_trx_commit": "0", "sync_binlog": "0"}
         settings = {
+            "server_id": str(self.address.port),  # servers that replicate need different ones
             "character_set_server": "utf8mb4",
             "skip_name_resolve": "1",
             "default_time_zone": "+00:00",
@@ -118,24 +125,33 @@ class MariadbServer(ScratchServer):
             "socket": str(self.socket),
             "pid_file": str(self._pid_file),
             "log_error": str(self.log),
-            "init_file": str(self._first_words()),
+            **({"init_file": str(self._first_words)} if self._first_words.exists() else {}),
         }
         lines = [f"{name} = {value}\n" for name, value in settings.items()]
         self.write_private(self.config, "".join(["[mariadbd]\n", *lines]))
 
+    @property
     def _first_words(self) -> Path:
-        """SQL that runs before anybody can log in: the superuser has a password from the start."""
-        password = self.password_of(self.admin)
-        lines = [
-            f"create user if not exists root@'{host}';\n"
-            f"alter user root@'{host}' identified via mysql_native_password"
-            f" using password('{password}');\n"
-            f"grant all on *.* to root@'{host}' with grant option;\n"
-            for host in ("localhost", "127.0.0.1")
+        return self.secrets / "first-words.sql"
+
+    def _write_first_words(self, password: str) -> None:
+        """SQL that runs before anybody can log in: no superuser is ever without a password."""
+        lines = ["set sql_log_bin = 0;"]
+        for host in ("localhost", "127.0.0.1"):
+            lines += [
+                f"create user if not exists root@'{host}';",
+                f"alter user root@'{host}' identified via mysql_native_password"
+                f" using password('{password}');",
+                f"grant all on *.* to root@'{host}' with grant option;",
+            ]
+        lines += [
+            "delete from mysql.global_priv"
+            " where user = 'root' and host not in ('localhost', '127.0.0.1');",
+            "delete from mysql.proxies_priv"
+            " where user = 'root' and host not in ('localhost', '127.0.0.1');",
+            "flush privileges;",
         ]
-        path = self.secrets / "first-words.sql"
-        self.write_private(path, "".join(["set sql_log_bin = 0;\n", *lines]))
-        return path
+        self.write_private(self._first_words, "\n".join((*lines, "")))
 
     def _command(self) -> tuple[str, ...]:
         return (str(self.server_program), f"--defaults-file={self.config}")
@@ -160,11 +176,11 @@ class MariadbServer(ScratchServer):
 
 
 def _find(name: str) -> Path:
-    found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin:/usr/bin")
-    if not found:
+    found = find_program(name)
+    if found is None:
         raise Failed(
             "program-missing",
             f"{name} is not installed on this machine.",
-            where="needed: the package mariadb-server (Debian 12)",
+            where="needed: the packages mariadb-server-core and mariadb-client (Debian)",
         )
-    return Path(found)
+    return found

@@ -12,7 +12,7 @@ from psycopg import sql
 
 from crossfade.errors import Failed
 from crossfade.model import Endpoint
-from crossfade.testing.servers._majors import find_major, installed, newest
+from crossfade.testing.servers._majors import clients_of, find_major, newest
 from crossfade.testing.servers._server import ScratchServer
 
 __all__ = ["PostgresServer"]
@@ -21,7 +21,8 @@ __all__ = ["PostgresServer"]
 class PostgresServer(ScratchServer):
     """A PostgreSQL server on 127.0.0.1 whose superuser is ``postgres`` (scram-sha-256).
 
-    major is one of ``majors()``; without it the newest of them.  initdb are further arguments of
+    major is one of ``majors()``; without it that of the data, or the newest of them.  initdb are
+    further arguments of
     that program, such as ``--encoding=LATIN1`` (default: UTF8 and the locale C.UTF-8).
     """
 
@@ -38,10 +39,10 @@ class PostgresServer(ScratchServer):
         durable: bool = False,
         initdb: Sequence[str] = (),
     ) -> None:
-        self.major = newest() if major is None else major
+        super().__init__(directory, settings=settings, durable=durable)
+        self.major = major or self._major_of_data() or newest()
         self.programs = find_major(self.major)
         self.initdb = tuple(initdb)
-        super().__init__(directory, settings=settings, durable=durable)
 
     def connect(self, database: str = "postgres", **given: Any) -> psycopg.Connection:
         """A connection of the superuser, in autocommit mode unless said otherwise."""
@@ -92,7 +93,7 @@ class PostgresServer(ScratchServer):
 
     def program(self, name: str) -> Path:
         """A program of this major, or of a newer one where this one came without it."""
-        for programs in (self.programs, *_newer(self.major)):
+        for programs in (self.programs, *clients_of(self.major)):
             if (programs / name).exists():
                 return programs / name
         raise Failed(
@@ -146,6 +147,12 @@ class PostgresServer(ScratchServer):
             return False
         return True
 
+    def _major_of_data(self) -> int | None:
+        try:
+            return int((self.data / "PG_VERSION").read_text(encoding="ascii"))
+        except (FileNotFoundError, PermissionError):
+            return None
+
     def _listed_pid(self) -> int | None:
         try:
             first = (self.data / "postmaster.pid").read_text(encoding="utf-8").split("\n")[0]
@@ -156,7 +163,3 @@ class PostgresServer(ScratchServer):
 
 def _quoted(value: str) -> str:
     return value.replace("\\", "\\\\").replace("'", "''")
-
-
-def _newer(major: int) -> tuple[Path, ...]:
-    return tuple(path for other, path in sorted(installed().items()) if other > major)
