@@ -16,9 +16,10 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import psycopg
 
@@ -30,6 +31,7 @@ from crossfade.model import Address, Endpoint
 __all__ = ["given_up", "limit_for", "start", "stop", "watch"]
 
 DEFAULT_LIMIT = 8 * 1024**3
+_PLACE = ("kind", "address", "database", "user", "password", "admin", "admin_password")
 _EVERY = 2.0
 _started: list[subprocess.Popen[bytes]] = []
 """Children that outlive us on purpose; kept, for Python warns of those that are forgotten."""
@@ -52,19 +54,19 @@ def limit_for(conn: Conn) -> int:
 
 def start(file: Path, endpoint: Endpoint, names: Sequence[str], limit: int) -> int:
     """Start the watching process for these slots; its process id.  Raises Failed."""
-    place = {**asdict(endpoint), "base": str(endpoint.base), "passfile": str(endpoint.passfile)}
+    whole = asdict(endpoint)
+    place = {key: whole[key] for key in _PLACE} | {"base": str(endpoint.base.resolve())}
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     for leaving in (_report(file), _ready(file)):
         leaving.unlink(missing_ok=True)
     _write(file, {"endpoint": place, "slots": list(names), "limit": limit})
-    with open(os.devnull, "r+b") as nothing:
-        child = subprocess.Popen(
-            (sys.executable, "-m", __name__, str(file)),
-            stdin=nothing,
-            stdout=nothing,
-            stderr=nothing,
-            start_new_session=True,
-        )
+    child = subprocess.Popen(
+        (sys.executable, "-m", __name__, str(file)),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
     _started.append(child)
     deadline = time.monotonic() + 20
     while not _ready(file).exists():
@@ -125,17 +127,17 @@ def _look(conn: Conn, names: Sequence[str], limit: int, file: Path) -> bool:
     return False
 
 
-def _endpoint(data: dict[str, object]) -> Endpoint:
-    def address(value: object) -> Address | None:
-        return Address(str(value["host"]), int(value["port"])) if isinstance(value, dict) else None
-
-    at = address(data["address"])
-    if at is None:
-        raise ValueError("no address")
-    text = {
-        k: str(data[k]) for k in ("kind", "database", "user", "password", "admin", "admin_password")
-    }
-    return Endpoint(address=at, base=Path(str(data["base"])), **text)
+def _endpoint(data: Mapping[str, Any]) -> Endpoint:
+    return Endpoint(
+        kind=data["kind"],
+        address=Address(**data["address"]),
+        database=data["database"],
+        user=data["user"],
+        password=data["password"],
+        admin=data["admin"],
+        admin_password=data["admin_password"],
+        base=Path(data["base"]),
+    )
 
 
 def _write(path: Path, content: object) -> None:
