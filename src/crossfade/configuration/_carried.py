@@ -121,7 +121,7 @@ class CarriedConfiguration:
         data = apply(old_file.text, changes).encode()
         new_file = YamlFile(path, data)
         keys = source.spec.identity if isinstance(source.spec.identity, tuple) else ()
-        shown = {each.found.key for each in changes}
+        shown = {each.found.key for each in changes} - _passwords(source.spec, old_file)
         secret = _mask.holds_secret(old_file)
         return _Carried(
             path=path,
@@ -213,6 +213,12 @@ class CarriedConfiguration:
             if source.is_relative_to(self._old.config):
                 named[str(source.relative_to(self._old.config))] = (path, data)
         return named
+
+
+def _passwords(spec: ConfigurationSpec, file: YamlFile) -> set[str]:
+    """Keys that are rewritten, but never shown."""
+    rules = [rule for rule in spec.rewrite if rule.to == "database-password"]
+    return {found.key for rule in rules for found in file.find(rule.key)}
 
 
 def _applies(rule: RewriteSpec, old: Installation) -> bool:
