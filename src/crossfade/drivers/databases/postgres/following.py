@@ -1,0 +1,164 @@
+"""Follows the old side from the proven copy to the last change.
+
+``Following`` owns the sessions, waits for the new side and compares what changed; between the
+steps a thread of its own keeps what is left to compare small.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from types import TracebackType
+from typing import Protocol
+
+import psycopg
+
+from crossfade.drivers.databases.postgres import slots
+from crossfade.drivers.databases.postgres.connect import Conn, explained
+from crossfade.drivers.databases.postgres.feed import Names, session
+from crossfade.drivers.databases.postgres.proof import Difference, Proof
+from crossfade.drivers.databases.postgres.subscription import Watched, flushed
+from crossfade.errors import CrossfadeError, Failed
+from crossfade.model import Endpoint
+
+__all__ = ["Following", "Keeper"]
+
+_CLOSE = 0.5
+"""Seconds for the last captured position to be applied: then the feed follows closely."""
+_HOPELESS = 6
+"""So many waits that do not get shorter: the new side is slower than the old one."""
+
+
+class GivenUp(Protocol):
+    """Why the slots were dropped by whoever watches them; empty when they were not."""
+
+    def __call__(self) -> str: ...
+
+
+class Following:
+    """The feed of one database, its proof, and a session on each side."""
+
+    def __init__(
+        self, old: Endpoint, new: Endpoint, names: Names, proof: Proof, given_up: GivenUp
+    ) -> None:
+        self.old, self.new, self.names, self.proof = old, new, names, proof
+        self._given_up = given_up
+        self._sessions: dict[str, Conn] = {}
+        where = f"{old} -> {new.address}/{new.database}"
+        self.watched = Watched(self.on_old, self.on_new, names, where)
+
+    def __enter__(self) -> Following:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def on_old(self) -> Conn:
+        """A session on the old side that is not known to be broken.  Raises Failed."""
+        return self._session("old", self.old)
+
+    def on_new(self) -> Conn:
+        """A session on the new side that is not known to be broken.  Raises Failed."""
+        return self._session("new", self.new)
+
+    def close(self) -> None:
+        """Close both sessions."""
+        for conn in self._sessions.values():
+            conn.close()
+        self._sessions.clear()
+
+    def catch_up(self, *, patience: float) -> float:
+        """Wait until the new side follows closely; the seconds that it took.  Raises Failed."""
+        began = time.monotonic()
+        before, slower = float("inf"), 0
+        while True:
+            lag = self.wait(patience=patience)
+            if lag <= _CLOSE:
+                return time.monotonic() - began
+            slower = slower + 1 if lag > 5 and lag >= before * 0.95 else 0
+            if slower >= _HOPELESS:
+                raise Failed(
+                    "feed-too-slow",
+                    f"The new side does not catch up: it is {lag:.0f} s behind and gets no nearer.",
+                    where=str(self.new),
+                )
+            before = lag
+
+    def wait(self, *, patience: float) -> float:
+        """Wait until the new side has what the old one has committed by now; seconds it took."""
+        began = time.monotonic()
+        self.watched_wait(self._position(patience), patience=patience)
+        return time.monotonic() - began
+
+    def watched_wait(self, position: int, *, patience: float) -> None:
+        """As ``Watched.wait``, and when the slot is lost say who gave it up."""
+        try:
+            self.watched.wait(position, patience=patience)
+        except Failed as error:
+            why = self._given_up() if error.code == "feed-slot-lost" else ""
+            if not why:
+                raise
+            raise Failed(
+                "feed-given-up", f"The feed was given up: {why}.", where=error.where
+            ) from None
+
+    def round(self, *, patience: float) -> list[Difference]:
+        """Compare what changed until now, as far as the new side has it."""
+        position = self._position(patience)
+        self.watched_wait(position, patience=patience)
+        with explained("compare what changed", f"{self.old} and {self.new}"):
+            return self.proof.round(self.on_old(), self.on_new(), position)
+
+    def _position(self, patience: float) -> int:
+        """``flushed``, through a restart of the old server."""
+        deadline = time.monotonic() + patience
+        while True:
+            try:
+                with explained("read the old side's position", self.old):
+                    return flushed(self.on_old())
+            except Failed as error:
+                if not error.code.startswith("database-") or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.3)
+
+    def _session(self, side: str, endpoint: Endpoint) -> Conn:
+        conn = self._sessions.get(side)
+        if conn is None or conn.closed or conn.broken:
+            conn = self._sessions[side] = session(endpoint)
+        return conn
+
+
+class Keeper:
+    """A thread that compares what changed, round after round, until it is stopped."""
+
+    def __init__(self, following: Following) -> None:
+        self._following = following
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="crossfade proof", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> Following:
+        """End it after the round that it is in; what it followed with."""
+        self._over.set()
+        self._thread.join()
+        return self._following
+
+    def _run(self) -> None:
+        while not self._over.is_set():
+            began = time.monotonic()
+            # Whatever stands in the way now is met again, and told, by whoever stops us.
+            with contextlib.suppress(CrossfadeError, psycopg.Error):
+                self._following.round(patience=5.0)
+            self._over.wait(max(1.0, 10 * (time.monotonic() - began)))
+
+
+def waiting(conn: Conn, names: Names) -> int:
+    """Bytes of log that the feed's slots keep on the old side.  Raises psycopg.Error."""
+    states = [slots.look(conn, name) for name in (names.feed, names.keys)]
+    return max((state.retained for state in states if state is not None), default=0)
