@@ -1,0 +1,199 @@
+"""Whether a database can be followed: what speaks for a dump, and what has to be put right first.
+
+A reason for ``dump`` is told with the pause that it means; a problem refuses the run.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from crossfade.drivers.databases.postgres import identities
+from crossfade.drivers.databases.postgres.connect import Conn, fetch, one
+from crossfade.drivers.databases.postgres.feed import Names
+from crossfade.drivers.databases.postgres.inventory import Inventory, Table
+from crossfade.model import Finding, Problem
+
+__all__ = ["Verdict", "judge", "look_at_new", "look_at_old"]
+
+OLD_ENOUGH = 60.0
+"""Seconds after which a prepared transaction counts as forgotten."""
+_NO_EQUALITY = ("json", "xml", "point", "polygon", "txid_snapshot", "pg_snapshot", "refcursor")
+
+
+@dataclass
+class Verdict:
+    """reasons: why it has to be a dump.  problems: what refuses.  warnings: what to know."""
+
+    reasons: list[str] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+def judge(inventory: Inventory) -> list[str]:
+    """Reasons for a dump that lie in the schema."""
+    reasons = list(inventory.reasons_for_dump)
+    for table in inventory.with_data:
+        reasons += _against(table)
+    return reasons
+
+
+def _against(table: Table) -> list[str]:
+    if table.unlogged:
+        return [f"table {table} is unlogged, so the log does not hold its changes"]
+    by = identities.choice(table)
+    whole = by == ("full", "") or (by is None and table.identity == "full")
+    if not whole:
+        return []
+    if table.bytes > identities.SMALL:
+        most = identities.SMALL // 1024**2
+        return [
+            f"table {table} has no key and is larger than {most} MB"
+            " (a primary key, or a unique index on columns that are not null, would help)"
+        ]
+    plain = {column.name: column.type.removesuffix("[]") for column in table.columns}
+    odd = [name for name, kind in plain.items() if kind.split(".")[-1] in _NO_EQUALITY]
+    if odd:
+        return [f"table {table} has no key, and column {odd[0]} cannot be compared"]
+    return []
+
+
+def look_at_old(conn: Conn, inventory: Inventory, names: Names) -> Verdict:
+    """What the old side's server allows.  Raises psycopg.Error."""
+    verdict = Verdict(judge(inventory))
+    level = str(one(conn, "show wal_level"))
+    if level != "logical":
+        verdict.reasons.append(
+            f"the old side's server runs with wal_level = {level}; to be followed it would need"
+            " wal_level = logical and one restart, which Crossfade does not do unasked"
+        )
+    if verdict.reasons:
+        return verdict
+    verdict.problems += _rights(conn)
+    verdict.problems += _room(conn, names)
+    verdict.problems += _prepared(conn)
+    kept = str(one(conn, "select coalesce(current_setting('max_slot_wal_keep_size', true), '-1')"))
+    if kept != "-1":
+        verdict.warnings.append(
+            f"the old side's server gives a slot up that keeps more than {kept} of log"
+            " (max_slot_wal_keep_size): then the feed has to begin again"
+        )
+    return verdict
+
+
+def look_at_new(conn: Conn, names: Names) -> list[Problem]:
+    """What the new side's server lacks for following.  Raises psycopg.Error."""
+    problems = []
+    if not one(conn, "select rolsuper from pg_catalog.pg_roles where rolname = current_user"):
+        user = one(conn, "select quote_ident(current_user)")
+        problems.append(
+            _problem(
+                "replication-right-missing",
+                "Crossfade's role on the new side may make a subscription",
+                "a superuser",
+                f"{user} is none",
+                f"ALTER ROLE {user} SUPERUSER  -- on the new side's server",
+            )
+        )
+    for setting in ("max_logical_replication_workers", "max_worker_processes"):
+        value = int(one(conn, "select current_setting(%s)", (setting,)))
+        if value < 2:
+            problems.append(_setting("the new side's server", setting, value, 4))
+    limit, used = fetch(
+        conn,
+        "select current_setting(case when current_setting('server_version_num')::int >= 180000"
+        " then 'max_active_replication_origins' else 'max_replication_slots' end)::int,"
+        " (select count(*) from pg_catalog.pg_replication_origin)",
+    )[0]
+    ours = one(conn, "select 1 from pg_catalog.pg_subscription where subname = %s", (names.feed,))
+    if used >= limit and not ours:
+        problems.append(
+            _setting("the new side's server", "max_replication_slots", limit, limit + 4)
+        )
+    return problems
+
+
+def _rights(conn: Conn) -> list[Problem]:
+    user, able = fetch(
+        conn,
+        "select quote_ident(rolname), rolsuper from pg_catalog.pg_roles"
+        " where rolname = current_user",
+    )[0]
+    if able:
+        return []
+    return [
+        _problem(
+            "replication-right-missing",
+            "Crossfade's role on the old side may publish tables and make slots and roles",
+            "a superuser",
+            f"{user} is none",
+            f"ALTER ROLE {user} SUPERUSER  -- on the old side's server",
+        )
+    ]
+
+
+def _room(conn: Conn, names: Names) -> list[Problem]:
+    """Two slots, and as many connections that send log, have to be free."""
+    problems = []
+    slots, senders, used, sending, ours, sent = fetch(
+        conn,
+        "select current_setting('max_replication_slots')::int,"
+        " current_setting('max_wal_senders')::int,"
+        " (select count(*) from pg_catalog.pg_replication_slots),"
+        " (select count(*) from pg_catalog.pg_stat_replication),"
+        " (select count(*) from pg_catalog.pg_replication_slots where slot_name = any(%s)),"
+        " (select count(*) from pg_catalog.pg_stat_replication where usename = %s)",
+        ([names.feed, names.keys], names.feed),
+    )[0]
+    for setting, code, most, taken, have in (
+        ("max_replication_slots", "replication-slots-used-up", slots, used, ours),
+        ("max_wal_senders", "replication-senders-used-up", senders, sending, sent),
+    ):
+        if most - taken + have < 2:
+            problems.append(
+                _problem(
+                    code,
+                    "the old side's server has room to be followed",
+                    f"2 free of {setting}",
+                    f"{taken} of {most} are used",
+                    f"drop what is not used any more, or raise {setting} (needs a restart)",
+                )
+            )
+    return problems
+
+
+def _prepared(conn: Conn) -> list[Problem]:
+    """A forgotten one keeps every slot from being made, and its locks hold against the fence."""
+    rows = fetch(
+        conn,
+        "select quote_literal(gid), quote_ident(owner), database,"
+        " round(extract(epoch from clock_timestamp() - prepared))::int"
+        " from pg_catalog.pg_prepared_xacts"
+        " where clock_timestamp() - prepared > make_interval(secs => %s) order by prepared limit 5",
+        (OLD_ENOUGH,),
+    )
+    return [
+        _problem(
+            "prepared-transaction",
+            "no forgotten prepared transaction stands in the way",
+            "none",
+            f"{gid} of {owner} in database {database}, {age} s old",
+            f"COMMIT PREPARED {gid} or ROLLBACK PREPARED {gid} in that database",
+        )
+        for gid, owner, database, age in rows
+    ]
+
+
+def _setting(where: str, name: str, value: int, wanted: int) -> Problem:
+    return _problem(
+        "server-setting",
+        f"{where} can follow",
+        f"{name} >= {wanted}",
+        f"{name} = {value}",
+        f"ALTER SYSTEM SET {name} = {wanted}  -- and restart that server",
+    )
+
+
+def _problem(code: str, claim: str, expected: str, observed: str, next: str) -> Problem:
+    finding = Finding(claim, expected, observed, "the server's settings and catalogue", False)
+    return Problem(code, finding, next)
+
