@@ -8,7 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.testbed.servers import close_shared
 from tests.testbed.site import Site, site_at
+
+
+@pytest.fixture(scope="session", autouse=True)
+def shared_servers() -> Iterator[None]:
+    """Ends the database servers that the sites of a test process share."""
+    yield
+    close_shared()
 
 
 @pytest.fixture

@@ -1,11 +1,12 @@
-"""Notes: a small real web application on SQLite, in two versions.
+"""Notes: a small real web application on SQLite, PostgreSQL or MariaDB, in several versions.
 
     python -m notes -c notes.yaml
 
-Standard library only.  Version 2 migrates the database at start.  ``NOTES_BREAK`` makes it fail in
+Standard library, and the database's own module for ``engine: postgres`` and ``engine: mysql``.
+Version 2 migrates the database at start.  ``NOTES_BREAK`` makes it fail in
 the ways that new versions do: start (exits at once), die (exits after answering health once), 500,
 version (says a wrong one), check (loses a note's text), check:DIRECTORY (the same, but only when
-its database is below DIRECTORY).
+its database, or with a server its uploads, are below DIRECTORY).
 """
 
 import json
@@ -22,17 +23,19 @@ VERSION = "@VERSION@"
 
 def settings(path):
     """``key: value`` lines; enough of YAML for one flat file."""
-    pairs = (line.split("#")[0].partition(":") for line in Path(path).read_text().splitlines())
+    pairs = (
+        line.split("#")[0].partition(":") for line in Path(path).read_text("utf-8").splitlines()
+    )
     return {key.strip(): value.strip().strip("\"'") for key, _, value in pairs if value.strip()}
 
 
-class Store:
-    """The database: one connection a thread."""
+class SqliteStore:
+    """The database in a file: one connection a thread."""
 
-    def __init__(self, path, journal):
-        self.path, self.local = path, threading.local()
+    def __init__(self, given):
+        self.path, self.local = given["database"], threading.local()
         db = self.db()
-        db.execute(f"pragma journal_mode = {journal}")
+        db.execute(f"pragma journal_mode = {given.get('journal', 'wal')}")
         db.execute("create table if not exists note (id text primary key, text text not null)")
         if VERSION.startswith("2") and db.execute("pragma user_version").fetchone()[0] < 2:
             db.executescript(
@@ -45,6 +48,126 @@ class Store:
             self.local.db = sqlite3.connect(self.path, timeout=20, isolation_level=None)
             self.local.db.execute("pragma synchronous = normal")
         return self.local.db
+
+    def rows(self, query, *values):
+        return self.db().execute(query.replace("%s", "?"), values).fetchall()
+
+    def put(self, note, text):
+        self.db().execute("insert or replace into note (id, text) values (?, ?)", (note, text))
+
+    def close(self):
+        self.db().execute("pragma wal_checkpoint(truncate)")
+
+
+class ServerStore:
+    """The database on a server: one connection a thread, made anew when it was lost.
+
+    Every write also gets a number from a sequence, in the same transaction."""
+
+    def __init__(self, given):
+        self.given, self.local = given, threading.local()
+        for table in self.TABLES:
+            self.commit((f"create table if not exists {table}", ()))
+        if not self.rows("select version from schema_version"):
+            self.commit(("insert into schema_version (version) values (1)", ()))
+        if VERSION.startswith("2") and self.rows("select version from schema_version")[0][0] < 2:
+            self.commit(
+                ("alter table note add column shout text not null default ''", ()),
+                ("update note set shout = upper(text)", ()),
+                ("update schema_version set version = 2", ()),
+            )
+
+    def place(self):
+        given = self.given
+        return {
+            "host": given["database_host"],
+            "port": int(given["database_port"]),
+            "user": given["database_user"],
+            "password": given["database_password"],
+            "connect_timeout": 30,
+        }
+
+    def again(self, do):
+        """Once more on a new connection when the old one was lost, as ordinary programs do."""
+        for last in (False, True):
+            try:
+                return do(self.db())
+            except Exception as error:
+                self.local.db = None
+                if last or not isinstance(error, self.lost):
+                    raise
+
+    def db(self):
+        if getattr(self.local, "db", None) is None:
+            self.local.db = self.connect()
+        return self.local.db
+
+    def rows(self, query, *values):
+        def do(db):
+            with db.cursor() as cursor:
+                cursor.execute(query, values)
+                return cursor.fetchall()
+
+        return self.again(do)
+
+    def commit(self, *statements):
+        def do(db):
+            with db.cursor() as cursor:
+                cursor.execute("begin")
+                for statement, values in statements:
+                    cursor.execute(statement, values)
+                cursor.execute("commit")
+
+        self.again(do)
+
+    def put(self, note, text):
+        self.commit(
+            (self.WRITE, (note, text)),
+            ("insert into entry (note) values (%s)", (note,)),
+        )
+
+    def close(self):
+        pass
+
+
+class PostgresStore(ServerStore):
+    TABLES = (
+        "note (id text primary key, text text not null)",
+        "entry (number bigserial primary key, note text not null)",
+        "schema_version (version integer primary key)",
+    )
+    WRITE = (
+        "insert into note (id, text) values (%s, %s)"
+        " on conflict (id) do update set text = excluded.text"
+    )
+
+    def connect(self):
+        import psycopg
+
+        self.lost = psycopg.OperationalError
+        name = self.given["database_name"]
+        return psycopg.connect(**self.place(), dbname=name, autocommit=True)
+
+
+class MysqlStore(ServerStore):
+    TABLES = (
+        "note (id varchar(190) primary key, text text not null)",
+        "entry (number bigint auto_increment primary key, note varchar(190) not null)",
+        "schema_version (version integer primary key)",
+    )
+    WRITE = (
+        "insert into note (id, text) values (%s, %s) on duplicate key update text = values(text)"
+    )
+
+    def connect(self):
+        import pymysql
+
+        self.lost = (pymysql.OperationalError, pymysql.InterfaceError)
+        name = self.given["database_name"]
+        return pymysql.connect(**self.place(), database=name, charset="utf8mb4", autocommit=True)
+
+
+STORES = {"postgres": PostgresStore, "mysql": MysqlStore}
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -70,14 +193,12 @@ class Handler(BaseHTTPRequestHandler):
         elif path == "/version":
             self.answer(200, {"version": "9.9" if app.broken == "version" else VERSION})
         elif path == "/notes":
-            rows = app.store.db().execute("select id from note").fetchall()
+            rows = app.store.rows("select id from note")
             self.answer(200, [row[0] for row in rows])
         elif path.startswith("/notes/"):
-            row = (
-                app.store.db().execute("select text from note where id = ?", (path[7:],)).fetchone()
-            )
-            text = "" if app.broken == "check" or row is None else row[0]
-            self.answer(200 if row else 404, {"text": text})
+            rows = app.store.rows("select text from note where id = %s", path[7:])
+            text = "" if app.broken == "check" or not rows else rows[0][0]
+            self.answer(200 if rows else 404, {"text": text})
         elif path.startswith("/uploads/") and (app.uploads / path[9:]).is_file():
             self.answer(200, (app.uploads / path[9:]).read_bytes())
         else:
@@ -87,9 +208,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self):
         note = json.loads(self.body())
-        self.server.app.store.db().execute(
-            "insert or replace into note (id, text) values (?, ?)", (note["id"], note["text"])
-        )
+        self.server.app.store.put(note["id"], note["text"])
         self.answer(201, {"id": note["id"]})
 
     def do_PUT(self):
@@ -107,13 +226,14 @@ class App:
     def __init__(self, given):
         self.broken = os.environ.get("NOTES_BREAK", "")
         if self.broken.startswith("check:"):
-            inside = given["database"].startswith(self.broken.removeprefix("check:"))
+            place = given.get("database", given["uploads"])
+            inside = place.startswith(self.broken.removeprefix("check:"))
             self.broken = "check" if inside else ""
         if self.broken == "start":
             sys.exit("notes: broken on purpose")
         self.uploads = Path(given["uploads"])
         self.uploads.mkdir(exist_ok=True)
-        self.store = Store(given["database"], given.get("journal", "wal"))
+        self.store = STORES.get(given.get("engine"), SqliteStore)(given)
 
 
 def main():
@@ -130,7 +250,7 @@ def main():
 
     signal.signal(signal.SIGTERM, stop)
     server.serve_forever(poll_interval=0.02)
-    app.store.db().execute("pragma wal_checkpoint(truncate)")
+    app.store.close()
 
 
 if __name__ == "__main__":

@@ -19,14 +19,24 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
+
+import psycopg
+from tests.testbed import servers, traces
 
 from crossfade.drivers.installs.python import uv_program
-from crossfade.model import Address, Side
+from crossfade.model import Address, Endpoint, Side
 from crossfade.wiring import WiredSite, open_site
 
 __all__ = ["Result", "Site", "free_ports", "tree_bytes"]
 
 HERE = Path(__file__).parent
+
+FILL = """
+import json, sys, notes
+store = notes.App(notes.settings(sys.argv[1])).store
+store.commit(*((store.WRITE, row) for row in json.load(sys.stdin)))
+"""
 
 
 @dataclass(frozen=True)
@@ -70,6 +80,8 @@ def make_wheel(directory: Path, version: str) -> Path:
             f"{info}/WHEEL",
             "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
         )
+        # the databases' own modules, from where our interpreter has them: no network is needed
+        archive.writestr("notes_modules.pth", f"{Path(psycopg.__file__).parents[1]}\n")
         archive.writestr(f"{info}/RECORD", "")
     return wheel
 
@@ -87,12 +99,17 @@ def _old_environment(base: str) -> Path:
 
 
 class Site:
-    """Everything below one directory; ``close`` ends every process of it."""
+    """Everything below one directory; ``close`` ends every process of it.
+
+    database is sqlite, postgres or mysql; the latter two are on a pair of servers, those that all
+    sites share unless others are given.  On them the old side has a database of its own."""
 
     def __init__(
         self,
         directory: Path,
         *,
+        database: str = "sqlite",
+        pair: servers.Pair | None = None,
         journal: str = "wal",
         notes: int = 50,
         uploads: int = 5,
@@ -105,6 +122,9 @@ class Site:
         ports = free_ports(4)
         self.old, self.new, self.rehearsal, self.gate = (Address("127.0.0.1", p) for p in ports)
         self.data = directory / "old"
+        self.pair = pair if pair or database == "sqlite" else servers.shared(database)
+        self.databases: dict[Side, Endpoint] = self._make_databases() if self.pair else {}
+        self.reached_at: dict[Side, Address] = {}
         self._make_old(journal, notes, uploads)
         make_wheel(directory / "app2-wheel", "2.0")
         self.recipe = directory / "notes.yaml"
@@ -119,9 +139,8 @@ class Site:
         (self.data / "notes.yaml").write_text(
             "# the old side's own settings\n"
             f"listen: {self.old}\n"
-            f"database: {self.data}/notes.db   # kept on the fast disk\n"
+            f"{self._database_settings(journal)}"
             f"uploads: {self.data}/uploads\n"
-            f"journal: {journal}\n"
             "secret_key: planted-secret-4711\n",
             encoding="utf-8",
         )
@@ -133,15 +152,82 @@ class Site:
         shutil.copytree(_old_environment(str(base)), root, symlinks=True)
         self._fill(notes)
 
-    def _fill(self, notes: int) -> None:
-        import sqlite3
+    def _database_settings(self, journal: str) -> str:
+        if not self.pair:
+            place = f"{self.data}/notes.db   # kept on the fast disk"
+            return f"database: {place}\njournal: {journal}\n"
+        there = self.databases[Side.OLD]
+        values = {
+            "host": there.address.host,
+            "port": there.address.port,
+            "name": there.database,
+            "user": there.user,
+            "password": self.pair.old.password_of(there.user),
+        }
+        lines = (f"database_{key}: {json.dumps(value, ensure_ascii=False)}\n" for key, value in values.items())
+        return "".join((f"engine: {self.pair.kind}\n", *lines))
 
-        with contextlib.closing(sqlite3.connect(self.data / "notes.db")) as db:
-            db.execute("create table note (id text primary key, text text not null)")
-            db.executemany(
-                "insert into note values (?, ?)", ((f"n{i}", f"text {i}") for i in range(notes))
+    def _make_databases(self) -> dict[Side, Endpoint]:
+        """The old side's database; the new one's place is only named, Crossfade makes it."""
+        assert self.pair
+        name = self.pair.new_name()
+        old = self.pair.old.create(name, user=name)
+        return {Side.OLD: old, Side.NEW: self.pair.new.endpoint(f"{name} 2", user=name)}
+
+    def _fill(self, notes: int) -> None:
+        rows = [(f"n{i}", f"text {i}") for i in range(notes)]
+        if not self.pair:
+            import sqlite3
+
+            with contextlib.closing(sqlite3.connect(self.data / "notes.db")) as db:
+                db.execute("create table note (id text primary key, text text not null)")
+                db.executemany("insert into note values (?, ?)", rows)
+                db.commit()
+            return
+        subprocess.run(
+            (self.directory / "app1" / "bin" / "python", "-c", FILL, self.data / "notes.yaml"),
+            input=json.dumps(rows),
+            text=True,
+            check=True,
+        )
+
+    def sql(self, side: Side, query: str) -> list[tuple[Any, ...]]:
+        """Run SQL as superuser in a side's database."""
+        assert self.pair
+        server, database = self.pair.of(side), self.databases[side].database
+        return server.sql(query, database=database)
+
+    def stand(self) -> dict[Side, traces.Traces]:
+        """What stands in the catalogues of both servers."""
+        assert self.pair
+        return traces.of_pair(self.pair)
+
+    def reach(self, side: Side, at: Address) -> None:
+        """Say in the manifest how the other side's server reaches this side's database."""
+        self.reached_at[side] = at
+        self.write_manifest()
+
+    def _databases_of(self, side: Side, indent: str = "  ") -> str:
+        """The manifest's lines for a side's database on a server."""
+        if not self.pair:
+            return ""
+        there = self.databases[side]
+        server = next(s for s in (self.pair.old, self.pair.new) if s.address == there.address)
+        scheme = "postgresql" if self.pair.kind == "postgres" else "mysql"
+        user, name = quote(there.user, safe=""), quote(there.database, safe="")
+        values = {
+            "url": f"{scheme}://{user}@{there.address}/{name}",
+            "admin": server.admin,
+            "admin_password": f"file:{server.secret_of(server.admin)}",
+        }
+        if side is Side.OLD:
+            owner = next(
+                s for s in (self.pair.old, self.pair.new) if s.secret_of(there.user).exists()
             )
-            db.commit()
+            values["password"] = f"file:{owner.secret_of(there.user)}"
+        if side in self.reached_at:
+            values["reached_at"] = str(self.reached_at[side])
+        return f"{indent}databases:\n{indent}  main: {json.dumps(values, ensure_ascii=False)}\n"
 
     def next_upgrade(self) -> None:
         """From 2.0, which serves and is now the old side, to 3.0."""
@@ -149,15 +235,20 @@ class Site:
         self.old, self.data = self.new, self.directory / "new"
         (port,) = free_ports(1)
         self.new = Address("127.0.0.1", port)
+        if self.pair:
+            now = self.databases[Side.NEW]
+            self.pair = servers.Pair(self.pair.kind, old=self.pair.new, new=self.pair.old)
+            then = self.pair.new.endpoint(f"{now.user} 3", user=now.user)
+            self.databases = {Side.OLD: now, Side.NEW: then}
         text = self.manifest.read_text(encoding="utf-8")
         before, _, after = text.partition("traffic:")
         d = self.directory
         self.manifest.write_text(
             before.partition("old:")[0] + f"old:\n  version: '2.0'\n  root: {d}/app2\n"
-            f"  data: {self.data}\n  address: {self.old}\n"
+            f"  data: {self.data}\n  address: {self.old}\n{self._databases_of(Side.OLD)}"
             f"new:\n  version: '3.0'\n  root: {d}/app3\n  data: {d}/new3\n"
-            f"  address: {self.new}\n  rehearsal: {{address: '{self.rehearsal}', data: {d}/try}}\n"
-            f"traffic:{after}",
+            f"  address: {self.new}\n{self._databases_of(Side.NEW)}"
+            f"  rehearsal: {{address: '{self.rehearsal}', data: {d}/try}}\ntraffic:{after}",
             encoding="utf-8",
         )
 
@@ -176,9 +267,9 @@ class Site:
             f"application: {self.recipe}\n"
             f"state: {d}/state\n"
             f"old:\n  version: '1.0'\n  root: {d}/app1\n  data: {self.data}\n"
-            f"  address: {self.old}\n"
+            f"  address: {self.old}\n{self._databases_of(Side.OLD)}"
             f"new:\n  version: '2.0'\n  root: {d}/app2\n  data: {d}/new\n"
-            f"  address: {self.new}\n{service}"
+            f"  address: {self.new}\n{self._databases_of(Side.NEW)}{service}"
             f"  rehearsal: {{address: '{self.rehearsal}', data: {d}/try}}\n"
             f"traffic: {{listen: '{self.gate}'}}\n"
             f"limits: {json.dumps(given)}\n{extra}",
@@ -269,6 +360,10 @@ class Site:
             site.side(spec, Side.NEW).service.stop(3)  # found by its mark, whichever side it is
         site.traffic.stop()
         site.journal.close()
+        if self.pair:
+            for server in (self.pair.new, self.pair.old):
+                server.start()
+                traces.sweep(server, self.databases[Side.OLD].user)
 
 
 def tree_bytes(root: Path) -> dict[str, str]:
