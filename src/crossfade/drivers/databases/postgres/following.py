@@ -146,7 +146,9 @@ class Keeper:
     def stop(self) -> Following:
         """End it after the round that it is in; what it followed with."""
         self._over.set()
+        self._following.watched.cancelled.set()
         self._thread.join()
+        self._following.watched.cancelled.clear()
         return self._following
 
     def _run(self) -> None:

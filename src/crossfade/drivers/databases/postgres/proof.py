@@ -9,8 +9,6 @@ can go on.
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -24,6 +22,7 @@ from crossfade.drivers.databases.postgres.changes import Changed, Key, Name
 from crossfade.drivers.databases.postgres.connect import Conn, fetch
 from crossfade.drivers.databases.postgres.feed import Names
 from crossfade.drivers.databases.postgres.inventory import Table
+from crossfade.drivers.databases.postgres.remembered import Remembered
 from crossfade.errors import Failed
 
 __all__ = ["Difference", "Proof"]
@@ -68,8 +67,9 @@ class Proof:
     """
 
     def __init__(self, names: Names, tables: Mapping[Name, Table], since: int, file: Path) -> None:
-        self.names, self.tables, self.since, self.file = names, tables, since, file
-        self._kept = _read(file)
+        self.names, self.tables, self.since = names, tables, since
+        self._file = Remembered(file)
+        self._kept = _read(self._file)
 
     @property
     def rest(self) -> int:
@@ -145,37 +145,33 @@ class Proof:
                     del self._kept.rest[name]
         return differing
 
+    def waiting(self, old: Conn) -> int:
+        """Changes to followed tables that were not taken from the slot yet."""
+        messages = changes.peek(old, self.names.keys, self.names.feed, None, _MESSAGES)
+        tables = changes.parse(messages).tables.values()
+        return sum(t.inserted + t.updated + t.deleted + t.truncated for t in tables)
+
     def _keep(self) -> None:
         """Write down the rest, durably, before the slot forgets."""
         kept = self._kept
-        data = {
-            "compared": kept.compared,
-            "end": kept.end,
-            "rest": [
-                [*name, changed.columns, list(changed.keys), changed.whole]
-                for name, changed in kept.rest.items()
-            ],
-            "counts": [[*name, counts] for name, counts in kept.counts.items()],
-        }
-        partial = self.file.with_suffix(".partial")
-        with partial.open("w", encoding="utf-8") as file:
-            os.fchmod(file.fileno(), 0o600)
-            json.dump(data, file, ensure_ascii=False)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(self.file)
+        rest = [
+            [*name, changed.columns, list(changed.keys), changed.whole]
+            for name, changed in kept.rest.items()
+        ]
+        counts = [[*name, counts] for name, counts in kept.counts.items()]
+        self._file.replace(
+            {"compared": kept.compared, "end": kept.end, "rest": rest, "counts": counts}
+        )
 
 
-def _read(file: Path) -> _Kept:
-    try:
-        data = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+def _read(file: Remembered) -> _Kept:
+    if file.get("end") is None:
         return _Kept()
-    kept = _Kept(compared=data["compared"], end=data["end"])
-    for schema, name, columns, keys, whole in data["rest"]:
+    kept = _Kept(compared=file["compared"], end=file["end"])
+    for schema, name, columns, keys, whole in file["rest"]:
         changed = Changed(tuple(columns), dict.fromkeys(tuple(key) for key in keys), whole)
         kept.rest[schema, name] = changed
-    kept.counts = {(schema, name): counts for schema, name, counts in data["counts"]}
+    kept.counts = {(schema, name): counts for schema, name, counts in file["counts"]}
     return kept
 
 

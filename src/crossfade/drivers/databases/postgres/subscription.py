@@ -7,6 +7,7 @@ the old side's slot has confirmed, by the worker, and by the server's count of e
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from crossfade.drivers.databases.postgres.words import Log
 from crossfade.errors import Failed
 from crossfade.model import Endpoint
 
-__all__ = ["Watched", "detach", "flushed", "subscribe"]
+__all__ = ["Watched", "detach", "enable", "flushed", "subscribe", "subscribed"]
 
 _CONNECTION: dict[str, Any] = {
     "application_name": "crossfade feed",
@@ -38,9 +39,10 @@ _DEFINITE = 2
 
 
 def subscribe(old: Endpoint, new: Endpoint, names: Names, password: str) -> None:
-    """Let the new database follow the slot from where its snapshot ended.
+    """Make the subscription, which does nothing yet; the new database has its tables already.
 
-    Fine when it does so already (the password is renewed).  Raises Failed.
+    Its server logs in to the old one, so a way that is barred is told before anything is copied.
+    Fine when it is there (the password is renewed).  Raises Failed.
     """
     at = old.reached_at or old.address
     target = make_conninfo(
@@ -54,11 +56,11 @@ def subscribe(old: Endpoint, new: Endpoint, names: Names, password: str) -> None
     name = sql.Identifier(names.feed)
     with session(new) as conn:
         hush(conn)
-        options = [sql.SQL(option) for option in _options(conn, old)]
+        options = [sql.SQL(option) for option in _options(conn, old, names)]
         statement = sql.SQL("create subscription {} connection {} publication {} with ({})").format(
             name, sql.Literal(target), name, sql.SQL(", ").join(options)
         )
-        if _there(conn, names):
+        if subscribed(conn, names):
             change = sql.SQL("alter subscription {} connection {}")
             statement = change.format(name, sql.Literal(target))
         try:
@@ -79,8 +81,9 @@ def subscribe(old: Endpoint, new: Endpoint, names: Names, password: str) -> None
             ) from None
 
 
-def _options(conn: Conn, old: Endpoint) -> list[str]:
-    given = ["create_slot = false", "copy_data = false", "synchronous_commit = 'on'"]
+def _options(conn: Conn, old: Endpoint, names: Names) -> list[str]:
+    given = ["enabled = false", "create_slot = false", "copy_data = false"]
+    given += [f"slot_name = '{names.feed}'", "synchronous_commit = 'on'"]
     with session(old) as there:
         both = min(there.info.server_version, conn.info.server_version)
     if both >= 140000:
@@ -88,7 +91,13 @@ def _options(conn: Conn, old: Endpoint) -> list[str]:
     return given
 
 
-def _there(conn: Conn, names: Names) -> bool:
+def enable(conn: Conn, names: Names) -> None:
+    """Let the new database follow the slot from where its snapshot ended."""
+    run(conn, sql.SQL("alter subscription {} enable").format(sql.Identifier(names.feed)))
+
+
+def subscribed(conn: Conn, names: Names) -> bool:
+    """Whether this database has the subscription."""
     found = one(
         conn,
         "select 1 from pg_catalog.pg_subscription s join pg_catalog.pg_database d"
@@ -100,7 +109,7 @@ def _there(conn: Conn, names: Names) -> bool:
 
 def detach(conn: Conn, names: Names) -> bool:
     """Make the new database independent, without a word to the old side.  Whether it was not."""
-    if not _there(conn, names):
+    if not subscribed(conn, names):
         return False
     name = sql.Identifier(names.feed)
     run(conn, sql.SQL("alter subscription {} disable").format(name))
@@ -139,6 +148,7 @@ class Watched:
         self._old, self._new, self.names, self.where = old, new, names, where
         self._log = Log(new())
         self._errors = self._count()
+        self.cancelled = threading.Event()
 
     def wait(self, position: int, *, patience: float) -> None:
         """Until everything before ``position`` is applied and durable on the new side.
@@ -148,6 +158,8 @@ class Watched:
         seen = _Seen(since=time.monotonic(), errors=self._errors)
         pause = 0.0005
         while True:
+            if self.cancelled.is_set():
+                raise Failed("feed-not-awaited", "The wait for the feed was broken off.")
             try:
                 if self._step(position, seen, patience):
                     return

@@ -1,0 +1,279 @@
+"""Strategy ``stream``: copied from one snapshot while the old side works, then followed.
+
+In the pause remain the last changes, the sequences and the proof; so it does not grow with the
+data.  What was done stands on the servers and in a small directory of the attempt, so that another
+process can go on, or begin again where the snapshot died with the one before.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from crossfade.drivers.databases.postgres import feed, sequences, slots, watch
+from crossfade.drivers.databases.postgres.base import Base
+from crossfade.drivers.databases.postgres.catalog import schema_fingerprint
+from crossfade.drivers.databases.postgres.connect import explained
+from crossfade.drivers.databases.postgres.feed import Names
+from crossfade.drivers.databases.postgres.following import Following, Keeper
+from crossfade.drivers.databases.postgres.inventory import Inventory
+from crossfade.drivers.databases.postgres.leaving import leave
+from crossfade.drivers.databases.postgres.proof import Difference, Proof
+from crossfade.drivers.databases.postgres.remembered import Remembered
+from crossfade.drivers.databases.postgres.slots import Exported
+from crossfade.drivers.databases.postgres.subscription import (
+    detach,
+    enable,
+    subscribe,
+    subscribed,
+)
+from crossfade.errors import Failed
+from crossfade.model import Digest, Endpoint, Finding
+from crossfade.ports import Doing
+
+__all__ = ["StreamWay"]
+
+_SLOT_PATIENCE = 60.0
+_FOLLOW_PATIENCE = 60.0
+_PAUSE_PATIENCE = 10.0
+_SMALL_REST = 500
+_TRIES = 5
+_SOURCE = "rows on both sides, by the keys that the old side's log tells"
+
+
+class StreamWay:
+    """One database's way from the old side to the new one.
+
+    directory is the attempt's own; limit is how many bytes of log the old server may keep for us
+    (None: see ``watch.limit_for``).
+    """
+
+    def __init__(
+        self,
+        name: str,
+        old: Endpoint,
+        new: Endpoint,
+        directory: Path,
+        tag: str,
+        inventory: Inventory,
+        base: Base,
+        *,
+        limit: int | None = None,
+    ) -> None:
+        self.name, self.old, self.new, self.inventory = name, old, new, inventory
+        self.names = Names.of(tag, old.database)
+        self.base, self.limit = base, limit
+        self.tables = inventory.with_data
+        self._place = directory / f"stream-{self.names.feed}"
+        self._state = Remembered(self._place / "state")
+        self._snapshot: Exported | None = None
+        self._held = contextlib.ExitStack()
+        self._keeper: Keeper | None = None
+
+    def back_up(self, on: Doing) -> list[Finding]:
+        """Make the feed on the old side; its snapshot is kept open for ``restore``."""
+        if self._snapshot is None and not self._follows():
+            with on.timed(f"feed {self.name}"):
+                self._begin()
+        since = slots.words_of(int(self._state["since"]))
+        claim = f"changes of database {self.name} are kept since its snapshot"
+        return [Finding(claim, "a slot", f"slot {self.names.feed}, {since}", "old server", True)]
+
+    def restore(self, on: Doing) -> list[Finding]:
+        """Copy the snapshot, prove it, and follow."""
+        findings: list[Finding] = []
+        if not self._follows():
+            if self._snapshot is None:
+                self._begin()
+            findings += self._copy(on)
+            if not all(finding.holds for finding in findings):
+                return findings
+            with feed.session(self.new) as conn, explained("start the feed", self.new):
+                enable(conn, self.names)
+            self._state.update(stage="following")
+        return [*findings, self._follow(on)]
+
+    def bring_last(self, on: Doing, *, still: bool) -> list[Finding]:
+        """The last changes, the sequences, the proof; then the new database is on its own."""
+        if self._state.get("stage") == "done" and self._untouched_since():
+            return [Finding.from_json(finding) for finding in self._state["findings"]]
+        with self._following() as following:
+            with on.timed(f"last changes {self.name}"):
+                following.wait(patience=_PAUSE_PATIENCE)
+                findings = [self._same_schema(following)]
+            with on.timed(f"proof {self.name}"):
+                findings.append(self._prove(following, still=still))
+            with on.timed(f"sequences {self.name}"), explained("set sequences", self.new):
+                old, new = following.on_old(), following.on_new()
+                findings.append(sequences.advance(old, new, self.inventory.sequences, self.name))
+            if all(finding.holds for finding in findings):
+                with on.timed(f"detach {self.name}"), explained("end the feed", self.new):
+                    detach(following.on_new(), self.names)
+                self._state.update(
+                    stage="done", findings=[finding.as_json() for finding in findings]
+                )
+        return findings
+
+    def written_since(self) -> int:
+        """Changes that the old side committed since ``bring_last``.
+
+        Nothing is consumed.  Raises Failed."""
+        proof = self._proof()
+        with feed.session(self.old) as conn, explained("look for late writes", self.old):
+            return proof.waiting(conn)
+
+    def let_go(self) -> list[str]:
+        """Remove the feed from both sides; what was removed, in words.  Raises Failed."""
+        if self._keeper is not None:
+            self._keeper.stop().close()
+            self._keeper = None
+        self._held.close()
+        self._snapshot = None
+        watch.stop(self._place / "watch")
+        self._state.forget()
+        (self._place / "rest").unlink(missing_ok=True)
+        return leave(self.old, self.new, self.names)
+
+    def _begin(self) -> None:
+        """Publication, then the slot of changed rows, then the feed's slot and its snapshot."""
+        self.let_go()
+        self._place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        feed.make_role(self.old, self.names)
+        with feed.session(self.old) as conn, explained("publish the tables", self.old):
+            feed.publish(conn, self.names, self.tables)
+            fingerprint = schema_fingerprint(conn)
+            limit = watch.limit_for(conn) if self.limit is None else self.limit
+        ours = (self.names.feed, self.names.keys)
+        with slots.create(self.old, self.names.keys, export=False, patience=_SLOT_PATIENCE):
+            watch.start(self._place / "watch", self.old, ours, limit)
+        self._snapshot = self._held.enter_context(
+            slots.create(self.old, self.names.feed, export=True, patience=_SLOT_PATIENCE)
+        )
+        self._state.update(stage="begun", since=self._snapshot.position, fingerprint=fingerprint)
+
+    def _copy(self, on: Doing) -> list[Finding]:
+        """The snapshot's data on the new side, proven equal before anything is fed."""
+        if self._snapshot is None:
+            raise Failed("snapshot-gone", "The feed's snapshot is gone; it has to begin again.")
+        snapshot = self._snapshot.snapshot
+        self.base.prepare(on)
+        subscribe(self.old, self.new, self.names, feed.make_role(self.old, self.names))
+        self.base.copy(snapshot, on)
+        with ThreadPoolExecutor(1) as beside:
+            there = beside.submit(self._old_at, snapshot)
+            self.base.finish(on)
+            with on.timed(f"digest {self.name}"):
+                new = self.base.digest_new()
+                old, fingerprint = there.result()
+        return [
+            Finding.equal(
+                f"the schema of database {self.name} is the one that is followed",
+                self._state["fingerprint"],
+                fingerprint,
+                "catalogue of the old side",
+            ),
+            Finding.same(f"the copy of database {self.name} at its snapshot", old, new),
+        ]
+
+    def _old_at(self, snapshot: str) -> tuple[Digest, str]:
+        """Digest and schema of the old side at the snapshot, which is then let go."""
+        try:
+            return self.base.digest_old(snapshot)
+        finally:
+            self._held.close()
+            self._snapshot = None
+
+    def _follow(self, on: Doing) -> Finding:
+        """Catch up, compare what changed until little is left, and keep it so."""
+        following = self._open()
+        try:
+            with on.timed(f"catch up {self.name}"):
+                following.catch_up(patience=_FOLLOW_PATIENCE)
+            self.base.analyze(on)
+            with on.timed(f"first proof {self.name}"):
+                _compare_until_small(following)
+        except BaseException:
+            following.close()
+            raise
+        self._keeper = Keeper(following)
+        left, compared = following.proof.rest, following.proof.compared
+        return Finding(
+            f"database {self.name} follows the old side",
+            f"at most {_SMALL_REST} rows left to compare",
+            f"{compared} changed rows were compared, {left} are left",
+            _SOURCE,
+            left <= _SMALL_REST,
+        )
+
+    def _prove(self, following: Following, *, still: bool) -> Finding:
+        """Compare what changed since the last round: all of it, or what is not in use."""
+        differing: list[Difference] = []
+        for attempt in range(1 if still else _TRIES):
+            time.sleep(0.02 * attempt)
+            differing = following.round(patience=_PAUSE_PATIENCE)
+            if not differing:
+                break
+        proof = following.proof
+        seen = f"{proof.compared} compared"
+        holds = not differing
+        if differing and not still:
+            seen += f", {proof.rest} in use and left out"
+            holds = proof.rest <= max(100, proof.compared // 2)
+        if not holds:
+            seen += "; differs in " + ", ".join(str(one) for one in differing[:5])
+        return Finding(
+            f"every row of database {self.name} that changed since the snapshot is equal",
+            "all of them" if still else "all that are not in use",
+            seen,
+            _SOURCE,
+            holds,
+        )
+
+    def _same_schema(self, following: Following) -> Finding:
+        with explained("read the schema", self.old):
+            now = schema_fingerprint(following.on_old())
+        return Finding.equal(
+            f"the old side's schema of database {self.name} is the one that was copied",
+            self._state["fingerprint"],
+            now,
+            "catalogue of the old side",
+        )
+
+    def _follows(self) -> bool:
+        """Whether the proven copy follows the old side, also by another process's doing."""
+        if self._state.get("stage") != "following":
+            return False
+        with feed.session(self.old) as old, feed.session(self.new) as new:
+            slot = slots.look(old, self.names.feed)
+            return slot is not None and not slot.lost and subscribed(new, self.names)
+
+    def _untouched_since(self) -> bool:
+        return self.written_since() == 0
+
+    @contextlib.contextmanager
+    def _following(self) -> Iterator[Following]:
+        """What the keeper followed with, or new sessions in another process; closed in the end."""
+        following = self._open() if self._keeper is None else self._keeper.stop()
+        self._keeper = None
+        with following:
+            yield following
+
+    def _open(self) -> Following:
+        given_up = lambda: watch.given_up(self._place / "watch")  # noqa: E731
+        return Following(self.old, self.new, self.names, self._proof(), given_up)
+
+    def _proof(self) -> Proof:
+        known = {(table.schema, table.name): table for table in self.tables}
+        return Proof(self.names, known, int(self._state["since"]), self._place / "rest")
+
+
+def _compare_until_small(following: Following) -> None:
+    deadline = time.monotonic() + _FOLLOW_PATIENCE
+    while True:
+        following.round(patience=_FOLLOW_PATIENCE)
+        if following.proof.rest <= _SMALL_REST or time.monotonic() > deadline:
+            return
+        time.sleep(0.1)
