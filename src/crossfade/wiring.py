@@ -22,6 +22,7 @@ from crossfade.manifest import Manifest, SideSpec, is_reference, load, resolve
 from crossfade.model import Endpoint, Installation, Run, Side
 from crossfade.ports import Check, Database, Files, Host, Install, Limits, Service, Teller, Traffic
 from crossfade.recipes import CheckSpec, fill
+from crossfade.serving import held_installation, process_spec
 
 __all__ = ["Joined", "WiredSite", "open_site"]
 
@@ -139,7 +140,6 @@ class WiredSite:
     def side(self, spec: SideSpec, side: Side) -> Joined:
         """Everything of one side, joined.  Reads no file but secrets for the checks."""
         from crossfade.configuration import locate
-        from crossfade.drivers.services.spawn import ProcessSpec
 
         manifest, recipe = self.manifest, self.manifest.recipe
         there = spec.installation(recipe.application, side)
@@ -150,24 +150,15 @@ class WiredSite:
         self._write_passfiles(there, host)
         variables = there.variables()
         packages = tuple(fill(package, variables) for package in recipe.install.packages)
-        service_spec = ProcessSpec(
-            mark=self._mark(spec),
-            command=tuple(fill(word, variables) for word in recipe.service.command),
-            directory=str(spec.data),
-            log=str(spec.service.log),
-            environment=environment,
-            preload=recipe.service.preload,
-            base=str(manifest.path.parent),
-            address=str(spec.address),
-            strict=side is Side.NEW,
-            pid_file=str(spec.service.pid_file or "") if side is Side.OLD else "",
+        service_spec = process_spec(
+            manifest, spec, there, mark=self._mark(spec), environment=environment
         )
         old = manifest.old.installation(recipe.application, Side.OLD)
         asked = [recipe.version] if recipe.version else []
         asked += [*recipe.checks, *manifest.checks]
         return Joined(
             installation=there,
-            held=None,
+            held=held_installation(there, service_spec.doors),
             host=host,
             install=driver("installs", recipe.install.driver)(host, spec.root, packages),
             service=driver("services", recipe.service.driver)(service_spec, manifest.state / "run"),

@@ -83,9 +83,8 @@ class Service(Protocol):
     """The running program of one side."""
 
     def held(self) -> list[Finding]:
-        """While a held start waits for its databases: who waits, and that nobody has read a byte.
-
-        Empty when there is none: then ``start`` is a plain one, with the real addresses."""
+        """What became of the last ``prepare``: who waited for the databases, and that nothing had
+        reached them when the doors were opened.  A plain start in its place is no failure."""
 
     def look(self) -> ServiceState:
         """How it stands, without changing anything."""

@@ -6,7 +6,6 @@ pause comes from.
 
 from crossfade.model import Finding, Run
 from crossfade.ports import Files, Work
-from crossfade.steps import configure
 from crossfade.steps._health import ask_all, wait_healthy
 
 __all__ = ["carry_and_start"]
@@ -22,19 +21,11 @@ def carry_and_start(work: Work) -> list[Finding]:
             tree.copy_to(work.new.files[name].path)
             findings.append(_trees(work, name, tree))
     with work.timed("start"):
-        findings += _held(work)
         work.new.service.start()
         findings.append(wait_healthy(work, work.new, work.limits.start))
+        findings += work.new.service.held()
     with work.timed("checks"):
         findings.extend(ask_all(work.new))
-    return findings
-
-
-def _held(work: Work) -> list[Finding]:
-    """What a held start waits for; without one the start is plain, and the addresses straight."""
-    findings = work.new.service.held() if work.new.held else []
-    if not findings:
-        configure.point_straight(work)
     return findings
 
 

@@ -1,9 +1,8 @@
 """The commit point and what follows it: switch, release, read back."""
 
 from crossfade.errors import Failed
-from crossfade.model import Finding, Side
+from crossfade.model import Finding
 from crossfade.ports import Parts, Work
-from crossfade.steps import configure
 from crossfade.steps._health import wait_healthy
 from crossfade.steps._pause import GATE_LATER
 
@@ -26,8 +25,6 @@ def switch_to(work: Work, to: Parts, away: Parts) -> list[Finding]:
     side = to.installation.side
     traffic = work.traffic
     if not to.service.look().running:  # it was checked before the commit, but a machine may go down
-        if side is Side.NEW:
-            configure.point_straight(work)
         to.service.start()
         wait_healthy(work, to, work.limits.start)
     traffic.ensure({p.installation.side: p.installation.address for p in (to, away)})

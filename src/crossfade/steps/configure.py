@@ -54,7 +54,8 @@ def run(work: Work) -> Evidence:
 
 
 def point_straight(work: Work) -> None:
-    """After a held start: the next start finds the databases' own addresses, not the doors."""
+    """What waits in a held start has read its configuration; every other start finds the
+    databases' own addresses there, not the doors."""
     if work.new.held:
         _write(work, work.configuration.render(work.new.installation))
 

@@ -9,7 +9,6 @@ import time
 
 from crossfade.model import Evidence, Finding, PlannedStep, Reversal
 from crossfade.ports import Parts, Work
-from crossfade.steps import configure
 from crossfade.steps._switch import switch_to, take_token
 
 __all__ = ["finish", "name", "preview", "reversal", "run", "undo", "watch"]
@@ -44,7 +43,6 @@ def finish(work: Work) -> Evidence:
     with work.timed("switch"):
         findings = switch_to(work, work.new, work.old)
     ended = time.time()
-    configure.point_straight(work)
     with work.timed("keep the fence"):
         for database in work.old.databases.values():
             database.fence().keep()

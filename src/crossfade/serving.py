@@ -1,0 +1,109 @@
+"""From manifest and recipe to the description of a side's running program."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from hashlib import sha256
+
+from crossfade.drivers.services.spawn import ProcessSpec
+from crossfade.manifest import Manifest, SideSpec, is_reference
+from crossfade.model import Address, Installation, Side
+from crossfade.recipes import fill
+
+__all__ = ["held_installation", "process_spec"]
+
+_DOOR_PORTS = range(16000, 20000)
+_OF_MIGRATION = " (migration)"
+
+Doors = Mapping[str, tuple[str, str]]
+
+
+def process_spec(
+    manifest: Manifest,
+    spec: SideSpec,
+    there: Installation,
+    *,
+    mark: str,
+    environment: Mapping[str, str],
+) -> ProcessSpec:
+    """What to run on this side, and the same as a held start sees it.
+
+    environment is the program's, filled in; secrets in it are still references."""
+    service = manifest.recipe.service
+    new = there.side is Side.NEW
+
+    def filled(words: Sequence[str], at: Installation) -> tuple[str, ...]:
+        return tuple(fill(word, at.variables()) for word in words)
+
+    plain = ProcessSpec(
+        mark=mark,
+        command=filled(service.command, there),
+        directory=str(spec.data),
+        log=str(spec.service.log),
+        environment=environment,
+        preload=service.preload,
+        base=str(manifest.path.parent),
+        address=str(spec.address),
+        strict=new,
+        pid_file="" if new else str(spec.service.pid_file or ""),
+        migrate=filled(service.migrate, there) if new else (),
+    )
+    if not (new and service.held_start and there.databases):
+        return plain
+    doors = _doors(there, mark, migration=bool(service.migrate))
+    program, migration = (_behind(there, doors, suffix) for suffix in ("", _OF_MIGRATION))
+    given = {**service.environment, **spec.service.environment}
+    held_migrate = filled(service.migrate, migration)
+    migrate_environment = _changed(given, migration, environment)
+    # a migration that takes its database from a file cannot be told another door; it is run plainly
+    own_doors = held_migrate != plain.migrate or bool(migrate_environment)
+    return replace(
+        plain,
+        doors=doors,
+        held_command=filled(service.command, program),
+        held_environment=_changed(given, program, environment),
+        migrate_doors=tuple(n for n in doors if own_doors and n.endswith(_OF_MIGRATION)),
+        held_migrate=held_migrate,
+        held_migrate_environment=migrate_environment,
+        ready_within=service.start_timeout,
+    )
+
+
+def held_installation(there: Installation, doors: Doors) -> Installation | None:
+    """The installation whose databases are behind the program's doors; None without doors."""
+    return _behind(there, doors, "") if doors else None
+
+
+def _behind(there: Installation, doors: Doors, suffix: str) -> Installation:
+    databases = {
+        name: replace(endpoint, address=Address.parse(doors[name + suffix][0]))
+        if name + suffix in doors
+        else endpoint
+        for name, endpoint in there.databases.items()
+    }
+    return replace(there, databases=databases)
+
+
+def _doors(there: Installation, mark: str, *, migration: bool) -> dict[str, tuple[str, str]]:
+    """A door for each database, and another one for the migration.  Should a port be taken, the
+    start is a plain one."""
+    names = [
+        name + suffix
+        for name in there.databases
+        for suffix in ("", *((_OF_MIGRATION,) if migration else ()))
+    ]
+    first = int(sha256(mark.encode()).hexdigest(), 16)
+    ports = [_DOOR_PORTS[(first + n) % len(_DOOR_PORTS)] for n in range(len(names))]
+    return {
+        name: (f"127.0.0.1:{port}", str(there.databases[name.removesuffix(_OF_MIGRATION)].address))
+        for name, port in zip(names, ports, strict=True)
+    }
+
+
+def _changed(
+    given: Mapping[str, str], at: Installation, plain: Mapping[str, str]
+) -> dict[str, str]:
+    """The variables whose value is another behind the doors."""
+    filled = {n: v if is_reference(v) else fill(v, at.variables()) for n, v in given.items()}
+    return {name: value for name, value in filled.items() if value != plain.get(name)}
