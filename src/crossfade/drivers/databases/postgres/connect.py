@@ -36,6 +36,8 @@ _OURS = {
     "intervalstyle": "postgres",
     "extra_float_digits": "3",
     "bytea_output": "hex",
+    "timezone": "UTC",
+    "lc_monetary": "C",
 }
 _NEWER = {140000: "idle_session_timeout", 170000: "transaction_timeout"}
 

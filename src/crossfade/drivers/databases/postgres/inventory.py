@@ -14,7 +14,11 @@ __all__ = ["Column", "Extension", "Inventory", "Sequence", "Table", "UniqueKey"]
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column.  type is as ``format_type`` writes it; generated says that it holds no data."""
+    """A column.  type is as ``format_type`` writes it; generated says that it holds no data.
+
+    base is the type below domains without its modifiers.  plain says that its binary form means
+    the same on every server: no object ids in it, no extension's own format.
+    """
 
     name: str
     type: str
@@ -22,6 +26,8 @@ class Column:
     not_null: bool
     generated: bool
     identity: bool
+    base: str = ""
+    plain: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +72,7 @@ class Table:
     condition: str = ""
 
     def __str__(self) -> str:
-        return f"{self.schema}.{self.name}"
+        return _dotted(self.schema, self.name)
 
     @property
     def sql(self) -> sql.Identifier:
@@ -109,7 +115,7 @@ class Sequence:
     owned_by: str = ""
 
     def __str__(self) -> str:
-        return f"{self.schema}.{self.name}"
+        return _dotted(self.schema, self.name)
 
     @property
     def sql(self) -> sql.Identifier:
@@ -166,3 +172,8 @@ class Inventory:
         """The tables that hold rows of their own, largest first."""
         own = (table for table in self.tables if table.kind == "table")
         return tuple(sorted(own, key=lambda table: (-table.bytes, str(table))))
+
+
+def _dotted(schema: str, name: str) -> str:
+    """``schema.name``, quoted where that could mean another table."""
+    return ".".join(f'"{part}"' if "." in part or '"' in part else part for part in (schema, name))

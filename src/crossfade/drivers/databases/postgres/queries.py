@@ -77,10 +77,26 @@ where c.relkind in ('r', 'p', 'f') and c.relpersistence <> 't'
     + "order by n.nspname, c.relname"
 )
 
+# A binary value is the same everywhere when it holds no object id: built-in types but reg* and
+# their arrays, ranges over them, enums (sent as text); not arrays, rows and ranges of other types.
 COLUMNS: Final[LiteralString] = """
+with recursive base(top, oid) as (
+    select oid, oid from pg_type
+    union all
+    select base.top, t.typbasetype from base join pg_type t on t.oid = base.oid
+    where t.typtype = 'd')
 select attrelid, attname, format_type(atttypid, atttypmod), attnum, attnotnull,
-    attgenerated <> '', attidentity <> ''
+    attgenerated <> '', attidentity <> '', format_type(t.oid, null),
+    case when t.typtype = 'e' then true
+        when t.typtype = 'r' then coalesce(u.oid < 16384 and u.typtype = 'b', false)
+        else t.oid < 16384 and t.typtype in ('b', 'm') and t.typsend <> 0 and t.typreceive <> 0
+            and ltrim(t.typname, '_') !~ '^reg' and coalesce(l.typname !~ '^reg', true) end
 from pg_attribute a join pg_class c on c.oid = a.attrelid
+join base on base.top = a.atttypid
+join pg_type t on t.oid = base.oid and t.typtype <> 'd'
+left join pg_type l on l.oid = t.typelem and t.typelem <> 0
+left join pg_range g on g.rngtypid = t.oid
+left join pg_type u on u.oid = g.rngsubtype
 where attnum > 0 and not attisdropped and c.relkind in ('r', 'p', 'f') and c.oid >= 16384
 order by attrelid, attnum
 """
