@@ -21,7 +21,16 @@ from crossfade.planning import make_plan, refuse_problems
 from crossfade.ports import Journal
 from crossfade.steps import handback
 
-__all__ = ["Site", "cut_over", "preview", "rehearse", "retire", "roll_back"]
+__all__ = [
+    "Site",
+    "clean_up",
+    "cut_over",
+    "leavings",
+    "preview",
+    "rehearse",
+    "retire",
+    "roll_back",
+]
 
 STORY = {
     Run.REHEARSAL: steps.IN_REHEARSAL,
@@ -126,6 +135,35 @@ def retire(site: Site) -> None:
         plan = make_plan(work, STORY[Run.RETIRE], {}, None)
         refuse_problems(plan)
         run_all(work, STORY[Run.RETIRE], plan)
+
+
+def leavings(site: Site) -> tuple[str, ...]:
+    """What this upgrade left on the databases' servers and does not need now.  Changes nothing."""
+    return tuple(
+        f"database {name}: {left}"
+        for work in _idle(site)
+        for name, carrier in work.carriers.items()
+        for left in carrier.leavings()
+    )
+
+
+def clean_up(site: Site) -> None:
+    """Settle an interrupted run, and remove what it left on the databases' servers."""
+    with _verb(site, "doctor"):
+        settle(site.journal, site.again, STORY)
+        for work in _idle(site):
+            for carrier in work.carriers.values():
+                carrier.let_go()
+
+
+def _idle(site: Site) -> Iterator[AttemptWork]:
+    """Work whose carriers are not in use: a rehearsal's always, and, while the old side serves, a
+    cutover's; while the new one does, they keep the way back."""
+    yield site.begin(Run.REHEARSAL)
+    work = site.begin(Run.CUTOVER)
+    state = work.traffic.look()
+    if state is None or state.side is Side.OLD:
+        yield work
 
 
 @contextmanager

@@ -30,6 +30,7 @@ VERBS = (
     "rollback",
     "retire",
     "report",
+    "doctor",
     "config",
     "gate",
     "schema",

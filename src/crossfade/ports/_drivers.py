@@ -231,6 +231,9 @@ class Carrier(Protocol):
         ``to``.  Returns the findings and how many rows stay behind.  Ends with the old database
         free of our fence and feed."""
 
+    def leavings(self) -> tuple[str, ...]:
+        """What of this upgrade stands on either server now besides the data.  Changes nothing."""
+
     def let_go(self) -> list[Finding]:
         """Remove every trace of this upgrade from the old side, and every feed from the new one
         (going back, rollback, retire).  The new side's data stays.  Fine when nothing is there."""

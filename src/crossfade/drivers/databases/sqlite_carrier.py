@@ -98,6 +98,10 @@ class SqliteCarrier:
         self.old.copy_to(still)
         return [], self.new.export_beyond(still, to)
 
+    def leavings(self) -> tuple[str, ...]:
+        """Nothing is ever made on the old side."""
+        return ()
+
     def let_go(self) -> list[Finding]:
         """Nothing was made on the old side."""
         return []

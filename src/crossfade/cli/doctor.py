@@ -1,0 +1,35 @@
+"""``crossfade doctor``: what an interrupted run left on the databases' servers, and its removal."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from crossfade.cli._common import Verbs, open_site, verb
+
+__all__ = ["add", "run"]
+
+
+def add(verbs: Verbs) -> None:
+    """Describe the arguments."""
+    parser = verb(verbs, "doctor", "show what was left on databases' servers; --fix removes it")
+    parser.add_argument(
+        "--fix", action="store_true", help="settle an interrupted run, and remove it"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Show, or mend.  3 when something is left and nothing was asked to be done."""
+    from crossfade import upgrade
+
+    site = open_site(options)
+    if options.fix:
+        upgrade.clean_up(site)
+    left = upgrade.leavings(site)
+    if options.json:
+        print(json.dumps({"left": list(left)}, ensure_ascii=False, indent=2))
+    else:
+        print("\n".join(left) or "nothing is left on the databases' servers")
+        if left:
+            print("next: crossfade doctor --fix")
+    return 3 if left else 0
