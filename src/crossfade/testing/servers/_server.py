@@ -297,9 +297,8 @@ class ScratchServer(ABC):
 
     def _gone(self, family: set[int], patience: float) -> bool:
         def gone() -> bool:
-            if self._child is not None:
-                self._child.poll()  # a dead child of ours stays a zombie until it is asked for
-            return not any(procfs.alive(pid) for pid in family)
+            ours = self._child is None or self._child.poll() is not None
+            return ours and all(_ended(pid) for pid in family)
 
         return _until(gone, patience)
 
@@ -340,9 +339,9 @@ class ScratchServer(ABC):
     def _choose_port(self) -> int:
         kept = self.directory / "port"
         if kept.exists():
-            return int(kept.read_text(encoding="ascii"))
+            return int(kept.read_text(encoding="utf-8"))
         port, self._reserved = _reserve_port()
-        kept.write_text(str(port), encoding="ascii")
+        kept.write_text(str(port), encoding="utf-8")
         return port
 
     def _release_port(self) -> None:
@@ -375,6 +374,16 @@ def _reserve_port() -> tuple[int, int]:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             return port, probe.detach()
     raise Failed("server-does-not-start", "No free port was found on 127.0.0.1.")
+
+
+def _ended(pid: int) -> bool:
+    """Whether nothing of a process runs: its other threads may end after it looks dead."""
+    if procfs.alive(pid):
+        return False
+    try:
+        return len(list(Path(f"/proc/{pid}/task").iterdir())) <= 1
+    except OSError:
+        return True
 
 
 def _until(condition: Callable[[], bool], patience: float) -> bool:

@@ -39,6 +39,7 @@ class PostgresServer(ScratchServer):
         durable: bool = False,
         initdb: Sequence[str] = (),
     ) -> None:
+        find_major(major or newest())  # before anything is made
         super().__init__(directory, settings=settings, durable=durable)
         self.major = major or self._major_of_data() or newest()
         self.programs = find_major(self.major)
@@ -122,7 +123,7 @@ class PostgresServer(ScratchServer):
             file.write("\ninclude 'crossfade.conf'\n")
 
     def _configure(self) -> None:
-        quick = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+        quick = {"fsync": "off", "full_page_writes": "off"}  # what is committed survives kill -9
         settings = {
             "lc_messages": "C",
             "logging_collector": "off",
@@ -149,7 +150,7 @@ class PostgresServer(ScratchServer):
 
     def _major_of_data(self) -> int | None:
         try:
-            return int((self.data / "PG_VERSION").read_text(encoding="ascii"))
+            return int((self.data / "PG_VERSION").read_text(encoding="utf-8"))
         except (FileNotFoundError, PermissionError):
             return None
 
