@@ -164,7 +164,10 @@ class Site:
             "user": there.user,
             "password": self.pair.old.password_of(there.user),
         }
-        lines = (f"database_{key}: {json.dumps(value, ensure_ascii=False)}\n" for key, value in values.items())
+        lines = (
+            f"database_{key}: {json.dumps(value, ensure_ascii=False)}\n"
+            for key, value in values.items()
+        )
         return "".join((f"engine: {self.pair.kind}\n", *lines))
 
     def _make_databases(self) -> dict[Side, Endpoint]:
