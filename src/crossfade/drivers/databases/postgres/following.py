@@ -14,11 +14,10 @@ from typing import Protocol
 
 import psycopg
 
-from crossfade.drivers.databases.postgres import slots
 from crossfade.drivers.databases.postgres.connect import Conn, explained
 from crossfade.drivers.databases.postgres.feed import Names, session
 from crossfade.drivers.databases.postgres.proof import Difference, Proof
-from crossfade.drivers.databases.postgres.subscription import Watched, flushed
+from crossfade.drivers.databases.postgres.subscription import Watched, durable, flushed
 from crossfade.errors import CrossfadeError, Failed
 from crossfade.model import Endpoint
 
@@ -90,6 +89,25 @@ class Following:
                 )
             before = lag
 
+    def follow_durably(self, *, patience: float) -> bool:
+        """Let every transaction be durable before it is confirmed, if the new side keeps up so."""
+        self.confirm_quickly()
+        try:
+            self.catch_up(patience=patience)
+        except Failed as error:
+            if error.code != "feed-too-slow":
+                raise
+            with explained("follow the old side", self.new):
+                durable(self.on_new(), self.names, each=False)
+            self.catch_up(patience=patience)
+            return False
+        return True
+
+    def confirm_quickly(self) -> None:
+        """What is applied from now on is confirmed at once."""
+        with explained("follow the old side", self.new):
+            durable(self.on_new(), self.names, each=True)
+
     def wait(self, *, patience: float) -> float:
         """Wait until the new side has what the old one has committed by now; seconds it took."""
         began = time.monotonic()
@@ -158,9 +176,3 @@ class Keeper:
             with contextlib.suppress(CrossfadeError, psycopg.Error):
                 self._following.round(patience=5.0)
             self._over.wait(max(1.0, 10 * (time.monotonic() - began)))
-
-
-def waiting(conn: Conn, names: Names) -> int:
-    """Bytes of log that the feed's slots keep on the old side.  Raises psycopg.Error."""
-    states = [slots.look(conn, name) for name in (names.feed, names.keys)]
-    return max((state.retained for state in states if state is not None), default=0)

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import LiteralString
 
 from crossfade.drivers.databases.postgres import feed, subscription
-from crossfade.drivers.databases.postgres.connect import explained
+from crossfade.drivers.databases.postgres.connect import explained, fetch
 from crossfade.drivers.databases.postgres.feed import Names
 from crossfade.errors import Failed
 from crossfade.model import Endpoint
 
-__all__ = ["leave"]
+__all__ = ["leave", "standing"]
 
 _GONE = ("database-missing",)
+_NEW: LiteralString = (
+    "select 'subscription ' || subname from pg_catalog.pg_subscription s"
+    " join pg_catalog.pg_database d on d.oid = s.subdbid"
+    " where subname = %s and datname = current_database()"
+)
+_OLD: LiteralString = (
+    "select 'slot ' || slot_name from pg_catalog.pg_replication_slots where slot_name = any(%s)"
+    " union all select 'publication ' || pubname from pg_catalog.pg_publication where pubname = %s"
+    " union all select 'role ' || rolname from pg_catalog.pg_roles where rolname = %s"
+)
 
 
 def leave(old: Endpoint, new: Endpoint, names: Names) -> list[str]:
@@ -43,6 +54,25 @@ def leave(old: Endpoint, new: Endpoint, names: Names) -> list[str]:
             where=", ".join(str(endpoint) for _, endpoint, _ in left),
         )
     return removed
+
+
+def standing(old: Endpoint, new: Endpoint, names: Names) -> list[str]:
+    """What of the feed stands on either server, in words.  Changes nothing.  Raises Failed."""
+    found: list[str] = []
+    looks: tuple[tuple[Endpoint, str, LiteralString, Sequence[object]], ...] = (
+        (new, "new", _NEW, (names.feed,)),
+        (old, "old", _OLD, ([names.feed, names.keys], names.feed, names.feed)),
+    )
+    for endpoint, side, query, values in looks:
+        try:
+            with feed.session(endpoint) as conn, explained("look for a feed", endpoint):
+                found += [
+                    f"{row[0]} on the {side} side's server" for row in fetch(conn, query, values)
+                ]
+        except Failed as error:
+            if error.code not in _GONE:
+                raise
+    return found
 
 
 def _leave_new(new: Endpoint, names: Names) -> list[str]:

@@ -102,6 +102,7 @@ class StreamWay:
             return [Finding.from_json(finding) for finding in self._state["findings"]]
         with self._following() as following:
             with on.timed(f"last changes {self.name}"):
+                following.confirm_quickly()
                 following.wait(patience=_PAUSE_PATIENCE)
                 findings = [self._same_schema(following)]
             with on.timed(f"proof {self.name}"):
@@ -193,6 +194,8 @@ class StreamWay:
             with on.timed(f"catch up {self.name}"):
                 following.catch_up(patience=_FOLLOW_PATIENCE)
             self.base.analyze(on)
+            if not following.follow_durably(patience=_FOLLOW_PATIENCE):
+                on.tell(f"database {self.name}: the new side is slow to make commits durable")
             with on.timed(f"first proof {self.name}"):
                 _compare_until_small(following)
         except BaseException:

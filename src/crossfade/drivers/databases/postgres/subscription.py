@@ -24,7 +24,7 @@ from crossfade.drivers.databases.postgres.words import Log
 from crossfade.errors import Failed
 from crossfade.model import Endpoint
 
-__all__ = ["Watched", "detach", "enable", "flushed", "subscribe", "subscribed"]
+__all__ = ["Watched", "detach", "durable", "enable", "flushed", "subscribe", "subscribed"]
 
 _CONNECTION: dict[str, Any] = {
     "application_name": "crossfade feed",
@@ -83,7 +83,7 @@ def subscribe(old: Endpoint, new: Endpoint, names: Names, password: str) -> None
 
 def _options(conn: Conn, old: Endpoint, names: Names) -> list[str]:
     given = ["enabled = false", "create_slot = false", "copy_data = false"]
-    given += [f"slot_name = '{names.feed}'", "synchronous_commit = 'on'"]
+    given.append(f"slot_name = '{names.feed}'")
     with session(old) as there:
         both = min(there.info.server_version, conn.info.server_version)
     if both >= 140000:
@@ -94,6 +94,24 @@ def _options(conn: Conn, old: Endpoint, names: Names) -> list[str]:
 def enable(conn: Conn, names: Names) -> None:
     """Let the new database follow the slot from where its snapshot ended."""
     run(conn, sql.SQL("alter subscription {} enable").format(sql.Identifier(names.feed)))
+
+
+def durable(conn: Conn, names: Names, *, each: bool) -> None:
+    """Whether the new side makes every single transaction durable before it confirms it.
+
+    Quick to confirm, so it is what the pause needs; but no server applies a long backlog, or very
+    many small transactions, as fast in this way.
+    """
+    wanted = "on" if each else "off"
+    now = one(
+        conn,
+        "select subsynccommit from pg_catalog.pg_subscription s join pg_catalog.pg_database d"
+        " on d.oid = s.subdbid where subname = %s and datname = current_database()",
+        (names.feed,),
+    )
+    if now != wanted:
+        alter = sql.SQL("alter subscription {} set (synchronous_commit = {})")
+        run(conn, alter.format(sql.Identifier(names.feed), sql.Literal(wanted)))
 
 
 def subscribed(conn: Conn, names: Names) -> bool:
