@@ -26,7 +26,9 @@ def log(text: str) -> None:
 
 
 class Door:
-    """One door, closed at first.  A connection is waiting, being connected, or a pair."""
+    """One door, closed at first.  A connection is waiting, being connected, or a pair.
+
+    ``since`` is when the first one came (monotonic)."""
 
     def __init__(self, loop: Loop, call: Call, name: str, listen: str, target: str) -> None:
         self._loop = loop
@@ -36,6 +38,7 @@ class Door:
         self.state = "closed"  # closed, open, given-up
         self.waiting: dict[int, socket.socket] = {}
         self.pairs: set[Pair] = set()
+        self.since = float("inf")
         self.accepted = self.gave_up = self.connected = self.failed = 0
         self._passed = 0
         self.before = {"bytes": 0, "connections": 0}
@@ -55,6 +58,7 @@ class Door:
                 self._loop.forget(self.listener.fileno())
                 return
             self.accepted += 1
+            self.since = min(self.since, time.monotonic())
             prepare_socket(client)
             fd = client.fileno()
             self.waiting[fd] = client
@@ -95,7 +99,8 @@ class Door:
                 (self.target.host, self.target.port), _CONNECT_SECONDS
             )
         except OSError as error:
-            log(f"door {self.name}: {self.target} cannot be reached: {error}")
+            if self.failed < 20 or self.failed % 1000 == 0:  # the log must not fill the disk
+                log(f"door {self.name}: {self.target} cannot be reached: {error}")
         self._call(lambda: self._connection(client, server))
 
     def _connection(self, client: socket.socket, server: socket.socket | None) -> None:

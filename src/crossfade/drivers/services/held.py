@@ -199,7 +199,7 @@ class HeldAtDoors:
             end_all(one)
         self._note.remove()
         for waiter in self._waiters:
-            waiter.child.poll()
+            waiter.end()
         self._program = self._migration = None
 
     def close(self) -> None:

@@ -10,9 +10,10 @@ holds no secrets.  Commands come over a unix socket beside FILE: a JSON object a
 answer: ``{"do": "status"}``, ``{"do": "open", "door": name}`` (or ``give-up``, which closes it for
 good), ``{"do": "stop"}``.
 
-While a door is closed we depend on our starter: when it dies, or after ``at_most`` seconds, nobody
-waits any longer, and in the first case what was held is ended too.  Once all doors are open we
-depend on the program alone and end when it has been gone for ``linger`` seconds.
+While a door is closed we depend on our starter: when it dies, or when the first has waited for
+``at_most`` seconds, nobody waits any longer, and in the first case what was held is ended too.
+Once all doors are open we depend on the program alone, and end when it has been gone for ``linger``
+seconds.
 """
 
 from __future__ import annotations
@@ -87,13 +88,12 @@ class Holder:
         self.plan = plan
         self.loop = Loop()
         self.stopping = False
-        self.began = time.monotonic()
         self._calls: deque[Callable[[], None]] = deque()
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self.loop.watch(self._wake, select.EPOLLIN, self._called)
         self._control = control
         self._people: dict[int, str] = {}
-        self._seen = self._looked = self.began
+        self._seen = self._looked = time.monotonic()
         self.doors = {
             name: Door(self.loop, self.call, name, *at) for name, at in plan.doors.items()
         }
@@ -161,13 +161,18 @@ class Holder:
             log("our starter is gone: what was held is ended")
             self._end_held()
             self.stopping = True
-        elif "closed" in states and time.monotonic() - self.began > self.plan.at_most:
+        elif self._held_for() > self.plan.at_most:
             log(f"held for {self.plan.at_most} seconds: nobody waits any longer")
             for door in self.doors.values():
                 door.give_up()
             self.stopping = "open" not in states
         elif "closed" not in states:
             self._look_for_people()
+
+    def _held_for(self) -> float:
+        """How long the longest has waited at a closed door, in seconds; below 0: nobody."""
+        since = [door.since for door in self.doors.values() if door.state == "closed"]
+        return time.monotonic() - min(since, default=float("inf"))
 
     def _starter_lives(self) -> bool:
         pid, started = self.plan.starter

@@ -174,7 +174,7 @@ class ProcessService:
         """SIGTERM to every process of it, SIGKILL after ``timeout`` seconds to what is left."""
         if not keep_prepared:
             self._let_go_of_held()
-            if self._note.token():
+            if self._at_doors.waits or self._note.token():
                 self._at_doors.end()
         with self._alone():
             known = set(self.look().pids)

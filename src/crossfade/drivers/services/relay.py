@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import select
 import socket
+import traceback
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -27,6 +28,7 @@ class Loop:
         self._epoll = select.epoll()
         self._ready: dict[int, Callable[[int], None]] = {}
         self._closing: list[socket.socket] = []
+        self._complaints = 0
 
     def watch(self, fd: int, events: int, ready: Callable[[int], None]) -> None:
         """Call ``ready(events)`` for these events; no events at all forgets the descriptor."""
@@ -55,18 +57,32 @@ class Loop:
             if ready := self._ready.get(fd):
                 try:
                     ready(events)
-                except OSError:  # the trouble of one connection is nobody else's
+                except Exception:  # noqa: BLE001 - one connection's trouble is nobody else's
                     self.forget(fd)
+                    self._complain()
         for sock in self._closing:
             sock.close()
         self._closing.clear()
+
+    def _complain(self) -> None:
+        """A bug of ours; said a few times, and not until the disk is full."""
+        self._complaints += 1
+        if self._complaints <= 20:
+            traceback.print_exc()
 
 
 def prepare_socket(sock: socket.socket) -> None:
     """What every connection that is passed on has: not blocking, no delay, kept alive."""
     sock.setblocking(False)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    tcp = socket.IPPROTO_TCP
+    sock.setsockopt(tcp, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in (
+        (socket.TCP_KEEPIDLE, 60),
+        (socket.TCP_KEEPINTVL, 10),
+        (socket.TCP_KEEPCNT, 6),
+    ):
+        sock.setsockopt(tcp, option, value)
 
 
 class Pair:

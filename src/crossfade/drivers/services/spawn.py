@@ -6,7 +6,9 @@ import json
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -41,8 +43,8 @@ class ProcessSpec:
     which a door's address stands for its target's; it waits there until ``start``.  migrate_doors
     names the doors that are the migration's; they are opened first, and the others only after it
     has ended.  held_migrate and held_migrate_environment are its variants.
-    ready_within is how many seconds the program has to reach its doors, hold_at_most how many it
-    waits there.  A program that cannot wait is started plainly by ``start``.
+    ready_within is how many seconds the program has to reach its doors, hold_at_most how many its
+    first connection waits there.  A program that cannot wait is started plainly by ``start``.
     """
 
     mark: str
@@ -116,7 +118,7 @@ def spawn(
     given = {name: resolve(value, Path(spec.base)) for name, value in asked.items()}
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:
-        return subprocess.Popen(
+        child = subprocess.Popen(
             argv,
             stdin=stdin,
             stdout=descriptor,
@@ -134,6 +136,18 @@ def spawn(
         ) from error
     finally:
         os.close(descriptor)
+    _wait_until_marked(child)
+    return child
+
+
+def _wait_until_marked(child: subprocess.Popen[bytes]) -> None:
+    """Popen returns a moment before the kernel shows the new environment, by which we find it."""
+    environment = Path(f"/proc/{child.pid}/environ")
+    while child.poll() is None:
+        with suppress(OSError):
+            if environment.read_bytes():
+                return
+        time.sleep(0.001)
 
 
 def signal_all(pids: set[int], signum: signal.Signals) -> None:

@@ -14,12 +14,14 @@ from crossfade.drivers import procfs
 from crossfade.drivers.listeners import listening_pids
 from crossfade.drivers.services.holder import HELD
 from crossfade.drivers.services.spawn import signal_all
+from crossfade.errors import Failed
 from crossfade.model import Address
 
 __all__ = ["Doors", "Note", "Waiter", "end_all", "ended", "tokens"]
 
 Doors = dict[str, dict[str, Any]]
 _GRACE = 0.5
+_PATIENCE = 10.0
 
 
 def tokens(token: str) -> tuple[str, str]:
@@ -78,13 +80,19 @@ def ended(child: subprocess.Popen[bytes], timeout: float) -> bool:
 
 
 def end_all(token: str) -> None:
-    """End every process with a token: nothing was let through to it, so it has nothing to save."""
-    until = time.monotonic() + _GRACE
-    signum = signal.SIGTERM
+    """End every process with a token: nothing was let through to it, so it has nothing to save.
+
+    Raises Failed when one is still there after all."""
+    began = time.monotonic()
     while left := procfs.with_mark(HELD, token):
-        signal_all(left, signum)
-        if time.monotonic() > until:
-            signum = signal.SIGKILL
+        waited = time.monotonic() - began
+        signal_all(left, signal.SIGTERM if waited < _GRACE else signal.SIGKILL)
+        if waited > _PATIENCE:
+            raise Failed(
+                "service-does-not-stop",
+                "What was started before the pause is still there after SIGKILL.",
+                where=f"pid {min(left)}",
+            )
         time.sleep(0.01)
 
 
@@ -118,5 +126,11 @@ class Waiter:
     def drop(self, why: str) -> None:
         """End it; the first reason counts."""
         self.why = self.why or why
+        self.end()
+
+    def end(self) -> None:
+        """End it, also when it hides its token; reap it."""
         end_all(self.token)
-        self.child.wait()
+        if not ended(self.child, _GRACE):
+            os.killpg(self.child.pid, signal.SIGKILL)
+            self.child.wait()
