@@ -7,12 +7,9 @@ A server runs in a session of its own and is found again by its process id file,
 from __future__ import annotations
 
 import os
-import random
 import shutil
 import signal
-import socket
 import subprocess
-import tempfile
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -26,13 +23,11 @@ from urllib.parse import quote
 from crossfade.drivers import procfs
 from crossfade.errors import Failed
 from crossfade.model import Address, Endpoint
-from crossfade.testing.servers._account import Account, choose_account, give
+from crossfade.testing.servers._account import choose_account, give
+from crossfade.testing.servers._place import choose_directory, choose_port, choose_sockets
 
 __all__ = ["ScratchServer"]
 
-_PORTS = range(20000, 32000)
-"""Below 32768, where Linux begins to take ports for outgoing connections."""
-_SOCKET_PATH = 80  # bytes a socket's directory may have; the whole path must stay below 108
 _START, _STOP, _ABORT = 90.0, 30.0, 20.0  # seconds
 
 
@@ -57,13 +52,14 @@ class ScratchServer(ABC):
         self.durable = durable
         self.settings = dict(settings or {})
         self.account = choose_account(self.kind)
-        self.directory, self._elsewhere = self._choose_directory()
+        self.directory, self._elsewhere = choose_directory(self.given, self.account)
         self.data = self.directory / "data"
         self.log = self.directory / "server.log"
         self.secrets = self.directory / "secrets"
-        self.sockets = self._choose_sockets()
-        self._reserved: int | None = None
-        self.address = Address("127.0.0.1", self._choose_port())
+        self.sockets, more = choose_sockets(self.directory, self.account)
+        self._elsewhere += more
+        port, self._reserved = choose_port(self.directory)
+        self.address = Address("127.0.0.1", port)
         self._child: subprocess.Popen[bytes] | None = None
 
     # What a kind of server has to say
@@ -307,73 +303,10 @@ class ScratchServer(ABC):
         give(self.log, self.account)
         return descriptor
 
-    def _choose_directory(self) -> tuple[Path, list[Path]]:
-        self.given.mkdir(parents=True, exist_ok=True)
-        moved = self.given / "moved"
-        if moved.is_symlink() and moved.exists():
-            return moved.resolve(), [moved.resolve()]
-        if self.account.reaches(self.given):
-            if any(self.given.iterdir()) and not (self.given / "port").exists():
-                raise Failed(
-                    "directory-in-use",
-                    f"{self.given} is not empty and no scratch server of ours.",
-                    where=str(self.given),
-                )
-            give(self.given, self.account)
-            return self.given, []
-        place = _short_directory(self.account)
-        moved.unlink(missing_ok=True)
-        moved.symlink_to(place)
-        return place, [place]
-
-    def _choose_sockets(self) -> Path:
-        near, kept = self.directory / "run", self.directory / "run.elsewhere"
-        if len(os.fsencode(near)) <= _SOCKET_PATH:
-            return near
-        if not (kept.is_symlink() and kept.exists()):
-            kept.unlink(missing_ok=True)
-            kept.symlink_to(_short_directory(self.account))
-        self._elsewhere.append(kept.resolve())
-        return kept.resolve()
-
-    def _choose_port(self) -> int:
-        kept = self.directory / "port"
-        if kept.exists():
-            return int(kept.read_text(encoding="utf-8"))
-        port, self._reserved = _reserve_port()
-        kept.write_text(str(port), encoding="utf-8")
-        return port
-
     def _release_port(self) -> None:
         if self._reserved is not None:
             os.close(self._reserved)
             self._reserved = None
-
-
-def _short_directory(account: Account) -> Path:
-    path = Path(tempfile.mkdtemp(prefix="crossfade-", dir=tempfile.gettempdir()))
-    path.chmod(0o755)
-    give(path, account)
-    if not account.reaches(path):
-        path.rmdir()
-        raise Failed(
-            "server-does-not-start",
-            f"The account {account.name} cannot reach the temporary directory.",
-            where=str(path.parent),
-        )
-    return path
-
-
-def _reserve_port() -> tuple[int, int]:
-    """A free port, and the descriptor of a socket that keeps others like us from taking it.
-
-    A server can bind the port nevertheless: it allows reuse, and so does our socket once bound."""
-    for port in random.sample(_PORTS, 200):
-        with socket.socket() as probe, suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            return port, probe.detach()
-    raise Failed("server-does-not-start", "No free port was found on 127.0.0.1.")
 
 
 def _ended(pid: int) -> bool:
