@@ -18,12 +18,23 @@ from crossfade.errors import Failed
 from crossfade.manifest import resolve
 from crossfade.model import Endpoint
 
-__all__ = ["Conn", "Query", "connect", "explained", "fetch", "one", "password_of", "run"]
+__all__ = [
+    "NEWER_TIMEOUTS",
+    "OUR_SETTINGS",
+    "Conn",
+    "Query",
+    "connect",
+    "explained",
+    "fetch",
+    "one",
+    "password_of",
+    "run",
+]
 
 Conn: TypeAlias = "psycopg.Connection[tuple[Any, ...]]"
 Query: TypeAlias = LiteralString | sql.SQL | sql.Composed
 
-_OURS = {
+OUR_SETTINGS = {
     "search_path": "",
     "statement_timeout": "0",
     "lock_timeout": "0",
@@ -39,7 +50,9 @@ _OURS = {
     "timezone": "UTC",
     "lc_monetary": "C",
 }
-_NEWER = {140000: "idle_session_timeout", 170000: "transaction_timeout"}
+"""What every session of ours is set to."""
+NEWER_TIMEOUTS = {140000: "idle_session_timeout", 170000: "transaction_timeout"}
+"""Time-outs that not every version has, by the version that brought them."""
 
 _LOGIN = (  # what the server says, in English, and the code that we give it
     ("too many clients", "database-connections-used-up"),
@@ -90,7 +103,7 @@ def connect(
     """
     user = endpoint.user if as_app else endpoint.admin
     name = endpoint.database if database is None else database
-    wanted = {**({} if as_app else _OURS), **(settings or {})}
+    wanted = {**({} if as_app else OUR_SETTINGS), **(settings or {})}
     try:
         conn = psycopg.connect(
             host=endpoint.address.host,
@@ -112,7 +125,7 @@ def connect(
         raise _refused(error, endpoint, user, name) from None
     try:
         conn.prepare_threshold = None
-        for since, newer in _NEWER.items():
+        for since, newer in NEWER_TIMEOUTS.items():
             if not as_app and conn.info.server_version >= since:
                 conn.execute(sql.SQL("set {} = 0").format(sql.Identifier(newer)))
         conn.autocommit = autocommit
