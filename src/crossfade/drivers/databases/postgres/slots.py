@@ -178,12 +178,13 @@ def look(conn: Conn, slot: str) -> Slot | None:
 
 def advance(conn: Conn, slot: str, position: int) -> None:
     """Forget what the slot has up to ``position``.  Raises psycopg.Error."""
+    to = words_of(position)
     run(
         conn,
-        "select pg_catalog.pg_replication_slot_advance(%s, '0/0'::pg_lsn + %s::numeric)"
+        "select pg_catalog.pg_replication_slot_advance(slot_name, %s::pg_lsn)"
         " from pg_catalog.pg_replication_slots"
-        " where slot_name = %s and confirmed_flush_lsn < '0/0'::pg_lsn + %s::numeric",
-        (slot, position, slot, position),
+        " where slot_name = %s and confirmed_flush_lsn < %s::pg_lsn",
+        (to, slot, to),
     )
 
 
