@@ -1,69 +1,113 @@
-"""Every named crash point of an upgrade of the Notes application.
+"""Every named crash point of an upgrade of the Notes application, for each kind of database.
 
-``test_matrix.py`` proves that this list is what an undisturbed upgrade passes.
+The tests prove that these lists are what an undisturbed upgrade passes.
 """
 
-__all__ = ["CUTOVER", "GOING_BACK", "REHEARSAL", "ROLLBACK"]
+from dataclasses import dataclass
+
+__all__ = ["ON_SERVERS", "ON_SQLITE", "Points"]
 
 _STEP = ("before-act", "after-act", "after-record")
 _PART = ("before-act", "after-act")
+
+
+@dataclass(frozen=True)
+class Points:
+    """The points of a rehearsal, a cutover, a rollback, and of a cutover that goes back."""
+
+    rehearsal: list[str]
+    cutover: list[str]
+    rollback: list[str]
+    going_back: list[str]
+
+    @property
+    def uncommitted(self) -> list[str]:
+        """The cutover's points before its commit point."""
+        return self.cutover[: self.cutover.index("cutover.switch.commit.after-act")]
+
+    @property
+    def committed(self) -> list[str]:
+        """The cutover's points after its commit point."""
+        return self.cutover[len(self.uncommitted) :]
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """What a kind of database adds to the steps: the parts that it measures, in their order."""
+
+    backup: tuple[str, ...]
+    restore: tuple[str, ...]
+    last: tuple[str, ...]
+    way_back: tuple[str, ...]
+    after_commit: tuple[str, ...]
+    bring_back: tuple[str, ...] = ()
+
+
+_SQLITE = _Parts(
+    backup=("copy-main", "verify-main"),
+    restore=("place-main", "digest-main"),
+    last=("copy-main", "compare-main", "place-main"),
+    way_back=(),
+    after_commit=("digests",),
+)
+_POSTGRES = _Parts(backup=(), restore=(), last=(), way_back=(), after_commit=())
+_MYSQL = _Parts(backup=(), restore=(), last=(), way_back=(), after_commit=())
 
 
 def _points(run: str, steps: dict[str, tuple[str, ...]]) -> list[str]:
     """For each step its own points, and those of its parts (a deed done once has a record)."""
     found = []
     for step, parts in steps.items():
-        found += [f"{run}.{step}.{when}" for when in _STEP]
+        found.append(f"{run}.{step}.before-act")
         for part in parts:
             whens = _STEP if part.startswith("old-side") else _PART
             found += [f"{run}.{step}.{part}.{when}" for when in whens]
+        found += [f"{run}.{step}.{when}" for when in _STEP[1:]]
     return found
 
 
-_RESTORE = ("place-main", "digest-main", "files-uploads", "digest-uploads")
-_CARRY = ("copy-main", "compare-main", "place-main", "files-uploads", "start", "checks")
-
-REHEARSAL = _points(
-    "rehearsal",
-    {
+def _of(parts: _Parts) -> Points:
+    restore = (*parts.restore, "files-uploads", "digest-uploads")
+    carry = (*parts.last, "files-uploads", "start", "checks")
+    undone = ("sync", "stop", "restore", "backup", "configure", "install")
+    rehearsal: dict[str, tuple[str, ...]] = {
         "install": ("install",),
         "configure": (),
-        "backup": ("copy-main", "verify-main"),
-        "restore": _RESTORE,
-        "check": ("prepare", *_CARRY, "stop"),
+        "backup": parts.backup,
+        "restore": restore,
+        "check": ("prepare", *carry, "stop"),
         "stop": (),
-    },
-)
-CUTOVER = _points(
-    "cutover",
-    {
+    }
+    cutover = {
         "install": (),
         "configure": (),
-        "backup": ("copy-main", "verify-main"),
-        "restore": _RESTORE,
+        "backup": parts.backup,
+        "restore": restore,
         "stop": ("prepare", "drain", "stop", "fence"),
-        "sync": _CARRY,
-        "switch": ("commit", "switch", "digests", "watch"),
-    },
-)
-ROLLBACK = _points(
-    "rollback",
-    {
+        "sync": carry,
+        "switch": (
+            "way-back",
+            *parts.way_back,
+            "commit",
+            "switch",
+            "keep-the-fence",
+            *parts.after_commit,
+            "watch",
+        ),
+    }
+    hand_back = {
         "hand-back": (
-            *(
-                "prepare",
-                "drain",
-                "stop",
-                "export",
-                "old-side-since-fence",
-                "start",
-                "commit",
-                "switch",
-            ),
+            *("prepare", "drain", "stop", "export", "old-side-since-fence", *parts.bring_back),
+            *("start", "commit", "switch"),
         )
-    },
-)
-GOING_BACK = _points(
-    "cutover",
-    {f"undo-{step}": () for step in ("sync", "stop", "restore", "backup", "configure", "install")},
-)
+    }
+    return Points(
+        _points("rehearsal", rehearsal),
+        _points("cutover", cutover),
+        _points("rollback", hand_back),
+        _points("cutover", {f"undo-{step}": () for step in undone}),
+    )
+
+
+ON_SQLITE = _of(_SQLITE)
+ON_SERVERS = {"postgres": _of(_POSTGRES), "mysql": _of(_MYSQL)}

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.crash.points import CUTOVER, GOING_BACK, REHEARSAL, ROLLBACK
+from tests.crash.points import ON_SQLITE
 from tests.testbed.client import Client
 from tests.testbed.site import Site
 
@@ -46,7 +46,7 @@ def whole(client: Client, site: Site, point: str) -> None:
     assert client.lost(site.gate) == set(), point
 
 
-@pytest.mark.parametrize("points", chunks(REHEARSAL, 9), ids=name)
+@pytest.mark.parametrize("points", chunks(ON_SQLITE.rehearsal, 9), ids=name)
 def test_rehearsal(make_site: Make, points: list[str]) -> None:
     """A rehearsal killed anywhere is done by the next one, and leaves nothing behind."""
     site = make_site(notes=20, uploads=2)
@@ -62,7 +62,7 @@ def test_rehearsal(make_site: Make, points: list[str]) -> None:
         assert site.run("status", "--json").json["outcome"] == "rehearsed", point
 
 
-@pytest.mark.parametrize("points", chunks(CUTOVER, 6), ids=name)
+@pytest.mark.parametrize("points", chunks(ON_SQLITE.cutover, 6), ids=name)
 def test_cutover(make_site: Make, points: list[str]) -> None:
     """A cutover killed anywhere is done by the next one."""
     site = make_site(notes=20, uploads=2)
@@ -78,7 +78,7 @@ def test_cutover(make_site: Make, points: list[str]) -> None:
         site.run("rollback", "--yes", "--accept-loss")
 
 
-@pytest.mark.parametrize("points", chunks(ROLLBACK, 5), ids=name)
+@pytest.mark.parametrize("points", chunks(ON_SQLITE.rollback, 5), ids=name)
 def test_rollback(make_site: Make, points: list[str]) -> None:
     """A rollback killed anywhere is done by the next one; what stays behind is exported."""
     site = make_site(notes=20, uploads=2)
@@ -104,7 +104,7 @@ def exported(site: Site) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("points", chunks(GOING_BACK, 6), ids=name)
+@pytest.mark.parametrize("points", chunks(ON_SQLITE.going_back, 6), ids=name)
 def test_going_back(make_site: Make, points: list[str]) -> None:
     """Killed while it goes back, the next run ends with the old side serving, nothing lost."""
     site = make_site(notes=20, uploads=2)
@@ -155,10 +155,10 @@ def test_the_list_is_complete(make_site: Make, tmp_path: Path) -> None:
     site.run("cutover", "--yes", env=env)
     site.run("rollback", "--yes", "--accept-loss", env=env)
     passed = set(trace.read_text(encoding="utf-8").split())
-    assert passed == {*REHEARSAL, *CUTOVER, *ROLLBACK}
+    assert passed == {*ON_SQLITE.rehearsal, *ON_SQLITE.cutover, *ON_SQLITE.rollback}
     site.write_manifest(extra=site.check(ONLY_A_REHEARSAL))
     trace.unlink()
     site.run("rehearse")
     assert site.run("cutover", "--yes", env=env, ok=False).code == 5
     undone = {p for p in trace.read_text(encoding="utf-8").split() if ".undo-" in p}
-    assert undone == set(GOING_BACK)
+    assert undone == set(ON_SQLITE.going_back)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 __all__ = ["Moments"]
@@ -17,7 +17,7 @@ class Moments:
     before the run passes the next one.  Give ``environment`` to the run.  A moment whose deed
     failed, or that did not come, is a failure when the context ends."""
 
-    def __init__(self, directory: Path, deeds: dict[str, Callable[[], object]]) -> None:
+    def __init__(self, directory: Path, deeds: Mapping[str, Callable[[], object]]) -> None:
         self.passed: list[str] = []
         self._pipe = directory / "moments"
         self._deeds = dict(deeds)
