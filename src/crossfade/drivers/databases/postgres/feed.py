@@ -8,8 +8,9 @@ after that snapshot, and a few more.
 
 from __future__ import annotations
 
+import contextlib
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from zlib import crc32
 
@@ -22,7 +23,16 @@ from crossfade.drivers.databases.postgres.inventory import Table
 from crossfade.errors import Failed
 from crossfade.model import Endpoint
 
-__all__ = ["Names", "drop_role", "hush", "let_go", "make_role", "publish", "session"]
+__all__ = [
+    "Names",
+    "drop_role",
+    "hush",
+    "let_go",
+    "make_role",
+    "open_session",
+    "publish",
+    "session",
+]
 
 PATIENT = 0.3
 """Seconds that a statement of ours may wait for a table's lock, and others behind it."""
@@ -47,11 +57,20 @@ class Names:
         return cls(f"{base}_feed", f"{base}_keys")
 
 
-def session(endpoint: Endpoint, *, database: str | None = None) -> Conn:
+def open_session(endpoint: Endpoint, *, database: str | None = None) -> Conn:
     """A session in which values are written as text in the same way on every server."""
     conn = connect(endpoint, database=database, settings=_COMPARED)
     slots.give_up_after(conn, 20)
     return conn
+
+
+@contextlib.contextmanager
+def session(
+    endpoint: Endpoint, *, database: str | None = None, seconds: float = 120.0
+) -> Iterator[Conn]:
+    """Such a session for a short while; it is broken off after ``seconds``."""
+    with open_session(endpoint, database=database) as conn, slots.bounded(seconds, conn):
+        yield conn
 
 
 def hush(conn: Conn) -> None:
@@ -81,7 +100,7 @@ def make_role(old: Endpoint, names: Names) -> str:
     It may replicate and nothing else.  The server never sees the password, only its verifier.
     """
     password = secrets.token_urlsafe(24)
-    with explained("make the feed's role", old), connect(old) as conn:
+    with explained("make the feed's role", old), session(old) as conn:
         hush(conn)
         verifier = conn.pgconn.encrypt_password(
             password.encode(), names.feed.encode(), b"scram-sha-256"
@@ -177,11 +196,14 @@ def let_go(old: Endpoint, names: Names) -> list[str]:
     return removed
 
 
-def _anywhere(old: Endpoint) -> Conn:
+@contextlib.contextmanager
+def _anywhere(old: Endpoint) -> Iterator[Conn]:
     """A session in the old database, or in another one of its server when it is gone."""
     try:
-        return session(old)
+        conn = open_session(old)
     except Failed as error:
         if error.code != "database-missing":
             raise
-    return session(old, database="template1")
+        conn = open_session(old, database="template1")
+    with conn, slots.bounded(120.0, conn):
+        yield conn

@@ -9,13 +9,15 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Protocol
 
 import psycopg
 
+from crossfade.drivers.databases.postgres import slots
 from crossfade.drivers.databases.postgres.connect import Conn, explained
-from crossfade.drivers.databases.postgres.feed import Names, session
+from crossfade.drivers.databases.postgres.feed import Names, open_session
 from crossfade.drivers.databases.postgres.proof import Difference, Proof
 from crossfade.drivers.databases.postgres.subscription import Watched, durable, flushed
 from crossfade.errors import CrossfadeError, Failed
@@ -117,7 +119,8 @@ class Following:
     def watched_wait(self, position: int, *, patience: float) -> None:
         """As ``Watched.wait``, and when the slot is lost say who gave it up."""
         try:
-            self.watched.wait(position, patience=patience)
+            with self._bounded(patience + 10):
+                self.watched.wait(position, patience=patience)
         except Failed as error:
             why = self._given_up() if error.code == "feed-slot-lost" else ""
             if not why:
@@ -130,7 +133,10 @@ class Following:
         """Compare what changed until now, as far as the new side has it."""
         position = self._position(patience)
         self.watched_wait(position, patience=patience)
-        with explained("compare what changed", f"{self.old} and {self.new}"):
+        with (
+            explained("compare what changed", f"{self.old} and {self.new}"),
+            self._bounded(patience * 10),
+        ):
             return self.proof.round(self.on_old(), self.on_new(), position)
 
     def _position(self, patience: float) -> int:
@@ -138,17 +144,24 @@ class Following:
         deadline = time.monotonic() + patience
         while True:
             try:
-                with explained("read the old side's position", self.old):
+                with (
+                    explained("read the old side's position", self.old),
+                    slots.bounded(patience, self.on_old()),
+                ):
                     return flushed(self.on_old())
             except Failed as error:
                 if not error.code.startswith("database-") or time.monotonic() > deadline:
                     raise
                 time.sleep(0.3)
 
+    def _bounded(self, seconds: float) -> AbstractContextManager[None]:
+        """What waits for a server no longer than this."""
+        return slots.bounded(seconds, self.on_old(), self.on_new())
+
     def _session(self, side: str, endpoint: Endpoint) -> Conn:
         conn = self._sessions.get(side)
         if conn is None or conn.closed or conn.broken:
-            conn = self._sessions[side] = session(endpoint)
+            conn = self._sessions[side] = open_session(endpoint)
         return conn
 
 

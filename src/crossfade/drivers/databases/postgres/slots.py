@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import select
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -63,6 +65,29 @@ def give_up_after(conn: Conn, seconds: float) -> None:
                 ours.setsockopt(socket.IPPROTO_TCP, option, int(seconds * 1000))
         finally:
             ours.detach()
+
+
+@contextlib.contextmanager
+def bounded(seconds: float, *conns: Conn) -> Iterator[None]:
+    """Break sessions off that are still in use after ``seconds``.
+
+    A network that swallows what comes back would let us wait for ever, whatever TCP is told."""
+
+    def break_off() -> None:
+        for conn in conns:
+            with contextlib.suppress(OSError, psycopg.Error):
+                ours = socket.socket(fileno=os.dup(conn.fileno()))
+                with ours:
+                    ours.shutdown(socket.SHUT_RDWR)
+
+    timer = threading.Timer(seconds, break_off)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()
 
 
 @contextlib.contextmanager
