@@ -34,8 +34,8 @@ __all__ = [
     "session",
 ]
 
-PATIENT = 0.3
-"""Seconds that a statement of ours may wait for a table's lock, and others behind it."""
+SHORT = 120.0
+"""Seconds after which a session that only makes or removes a feed is broken off."""
 _COMPARED = {"timezone": "UTC", "lc_monetary": "C", "synchronous_commit": "local"}
 
 
@@ -66,11 +66,13 @@ def open_session(endpoint: Endpoint, *, database: str | None = None) -> Conn:
 
 @contextlib.contextmanager
 def session(
-    endpoint: Endpoint, *, database: str | None = None, seconds: float = 120.0
+    endpoint: Endpoint, *, database: str | None = None, seconds: float | None = None
 ) -> Iterator[Conn]:
-    """Such a session for a short while; it is broken off after ``seconds``."""
-    with open_session(endpoint, database=database) as conn, slots.bounded(seconds, conn):
-        yield conn
+    """Such a session, closed in the end; it is broken off after ``seconds``, if they are given."""
+    with open_session(endpoint, database=database) as conn:
+        limit = slots.bounded(seconds, conn) if seconds else contextlib.nullcontext()
+        with limit:
+            yield conn
 
 
 def hush(conn: Conn) -> None:
@@ -100,7 +102,7 @@ def make_role(old: Endpoint, names: Names) -> str:
     It may replicate and nothing else.  The server never sees the password, only its verifier.
     """
     password = secrets.token_urlsafe(24)
-    with explained("make the feed's role", old), session(old) as conn:
+    with explained("make the feed's role", old), session(old, seconds=SHORT) as conn:
         hush(conn)
         verifier = conn.pgconn.encrypt_password(
             password.encode(), names.feed.encode(), b"scram-sha-256"
@@ -205,5 +207,5 @@ def _anywhere(old: Endpoint) -> Iterator[Conn]:
         if error.code != "database-missing":
             raise
         conn = open_session(old, database="template1")
-    with conn, slots.bounded(120.0, conn):
+    with conn, slots.bounded(SHORT, conn):
         yield conn

@@ -17,7 +17,16 @@ from crossfade.drivers.databases.postgres.connect import Conn, Query, fetch, one
 from crossfade.drivers.databases.postgres.inventory import Table
 from crossfade.errors import Failed
 
-__all__ = ["SMALL", "choice", "give_back", "note", "set_for_feed", "touches", "with_short_locks"]
+__all__ = [
+    "SMALL",
+    "choice",
+    "give_back",
+    "note",
+    "restore_copy",
+    "set_for_feed",
+    "touches",
+    "with_short_locks",
+]
 
 Identity = tuple[str, str]
 """``default``, ``nothing``, ``full`` or ``index``, and for the last one the index's name."""
@@ -89,6 +98,17 @@ def give_back(conn: Conn, publication: str) -> list[str]:
     return given
 
 
+def restore_copy(new: Conn, tables: Sequence[Table]) -> None:
+    """Give the new side's tables, which nobody uses yet, what the old side's had before."""
+    alters = [
+        _alter(table.sql, (table.identity, table.identity_index))
+        for table in tables
+        if choice(table)
+    ]
+    if alters:
+        run(new, sql.SQL("; ").join(alters))
+
+
 def with_short_locks(conn: Conn, statement: Query, doing: str) -> None:
     """Run a statement that needs locks; try again while others hold them.  Raises Failed."""
     deadline = time.monotonic() + _TRIES_FOR
@@ -138,11 +158,14 @@ def _now(conn: Conn, oid: int) -> tuple[tuple[str, str] | None, Identity]:
 
 
 def _set(conn: Conn, table: sql.Identifier, to: Identity, words: str) -> None:
+    with_short_locks(conn, _alter(table, to), f"set the replica identity of table {words}")
+
+
+def _alter(table: sql.Identifier, to: Identity) -> sql.Composed:
     kind, index = to
     ways = {"full": sql.SQL("full"), "default": sql.SQL("default"), "nothing": sql.SQL("nothing")}
     way = ways.get(kind) or sql.SQL("using index {}").format(sql.Identifier(index))
-    alter = sql.SQL("alter table only {} replica identity {}").format(table, way)
-    with_short_locks(conn, alter, f"set the replica identity of table {words}")
+    return sql.SQL("alter table only {} replica identity {}").format(table, way)
 
 
 def _leave(conn: Conn, publication: str, oid: int, name: tuple[str, str]) -> None:

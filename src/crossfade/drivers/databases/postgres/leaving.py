@@ -65,7 +65,10 @@ def standing(old: Endpoint, new: Endpoint, names: Names) -> list[str]:
     )
     for endpoint, side, query, values in looks:
         try:
-            with feed.session(endpoint) as conn, explained("look for a feed", endpoint):
+            with (
+                feed.session(endpoint, seconds=feed.SHORT) as conn,
+                explained("look for a feed", endpoint),
+            ):
                 found += [
                     f"{row[0]} on the {side} side's server" for row in fetch(conn, query, values)
                 ]
@@ -76,7 +79,10 @@ def standing(old: Endpoint, new: Endpoint, names: Names) -> list[str]:
 
 
 def _leave_new(new: Endpoint, names: Names) -> list[str]:
-    with feed.session(new) as conn, explained("remove the feed from the new side", new):
+    with (
+        feed.session(new, seconds=feed.SHORT) as conn,
+        explained("remove the feed from the new side", new),
+    ):
         return [f"subscription {names.feed}"] if subscription.detach(conn, names) else []
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from crossfade.drivers.databases.postgres import feed, sequences, slots, watch
+from crossfade.drivers.databases.postgres import feed, identities, sequences, slots, watch
 from crossfade.drivers.databases.postgres.base import Base
 from crossfade.drivers.databases.postgres.catalog import schema_fingerprint
 from crossfade.drivers.databases.postgres.connect import explained
@@ -91,7 +91,10 @@ class StreamWay:
             findings += self._copy(on)
             if not all(finding.holds for finding in findings):
                 return findings
-            with feed.session(self.new) as conn, explained("start the feed", self.new):
+            with (
+                feed.session(self.new, seconds=feed.SHORT) as conn,
+                explained("start the feed", self.new),
+            ):
                 enable(conn, self.names)
             self._state.update(stage="following")
         return [*findings, self._follow(on)]
@@ -113,6 +116,7 @@ class StreamWay:
             if all(finding.holds for finding in findings):
                 with on.timed(f"detach {self.name}"), explained("end the feed", self.new):
                     detach(following.on_new(), self.names)
+                    identities.restore_copy(following.on_new(), self.tables)
                 self._state.update(
                     stage="done", findings=[finding.as_json() for finding in findings]
                 )
@@ -123,7 +127,10 @@ class StreamWay:
 
         Nothing is consumed.  Raises Failed."""
         proof = self._proof()
-        with feed.session(self.old) as conn, explained("look for late writes", self.old):
+        with (
+            feed.session(self.old, seconds=feed.SHORT) as conn,
+            explained("look for late writes", self.old),
+        ):
             return proof.waiting(conn)
 
     def let_go(self) -> list[str]:
@@ -143,7 +150,10 @@ class StreamWay:
         self.let_go()
         self._place.mkdir(mode=0o700, parents=True, exist_ok=True)
         feed.make_role(self.old, self.names)
-        with feed.session(self.old) as conn, explained("publish the tables", self.old):
+        with (
+            feed.session(self.old, seconds=feed.SHORT) as conn,
+            explained("publish the tables", self.old),
+        ):
             feed.publish(conn, self.names, self.tables)
             fingerprint = schema_fingerprint(conn)
             limit = watch.limit_for(conn) if self.limit is None else self.limit
@@ -249,7 +259,10 @@ class StreamWay:
         """Whether the proven copy follows the old side, also by another process's doing."""
         if self._state.get("stage") != "following":
             return False
-        with feed.session(self.old) as old, feed.session(self.new) as new:
+        with (
+            feed.session(self.old, seconds=feed.SHORT) as old,
+            feed.session(self.new, seconds=feed.SHORT) as new,
+        ):
             slot = slots.look(old, self.names.feed)
             return slot is not None and not slot.lost and subscribed(new, self.names)
 
