@@ -63,7 +63,7 @@ def endpoint(server: PostgresServer) -> Iterator[Endpoint]:
 @pytest.fixture
 def conn(endpoint: Endpoint) -> Iterator[Conn]:
     """A session in that database."""
-    with closing(feed.open_session(endpoint)) as session:
+    with closing(feed.session(endpoint)) as session:
         yield session
 
 
@@ -286,7 +286,7 @@ def test_sequences_never_go_back(server: PostgresServer, endpoint: Endpoint, con
     )
     conn.execute(schema.encode())
     other = server.create(f"{endpoint.database} new", user="O'wner")
-    with closing(feed.open_session(other)) as new:
+    with closing(feed.session(other)) as new:
         new.execute(schema.encode())
         for name, times in (
             ('"S ""é"', 3),

@@ -34,8 +34,6 @@ __all__ = [
     "session",
 ]
 
-SHORT = 120.0
-"""Seconds after which a session that only makes or removes a feed is broken off."""
 _COMPARED = {"timezone": "UTC", "lc_monetary": "C", "synchronous_commit": "local"}
 
 
@@ -57,7 +55,7 @@ class Names:
         return cls(f"{base}_feed", f"{base}_keys")
 
 
-def open_session(endpoint: Endpoint, *, database: str | None = None) -> Conn:
+def session(endpoint: Endpoint, *, database: str | None = None) -> Conn:
     """A session in which values are written as text in the same way on every server."""
     conn = connect(endpoint, database=database, settings=_COMPARED)
     slots.give_up_after(conn, 20)
@@ -65,14 +63,12 @@ def open_session(endpoint: Endpoint, *, database: str | None = None) -> Conn:
 
 
 @contextlib.contextmanager
-def session(
-    endpoint: Endpoint, *, database: str | None = None, seconds: float | None = None
+def brief(
+    endpoint: Endpoint, *, database: str | None = None, seconds: float = 120.0
 ) -> Iterator[Conn]:
-    """Such a session, closed in the end; it is broken off after ``seconds``, if they are given."""
-    with open_session(endpoint, database=database) as conn:
-        limit = slots.bounded(seconds, conn) if seconds else contextlib.nullcontext()
-        with limit:
-            yield conn
+    """Such a session, closed in the end, and broken off after ``seconds``."""
+    with session(endpoint, database=database) as conn, slots.bounded(seconds, conn):
+        yield conn
 
 
 def hush(conn: Conn) -> None:
@@ -102,7 +98,7 @@ def make_role(old: Endpoint, names: Names) -> str:
     It may replicate and nothing else.  The server never sees the password, only its verifier.
     """
     password = secrets.token_urlsafe(24)
-    with explained("make the feed's role", old), session(old, seconds=SHORT) as conn:
+    with explained("make the feed's role", old), brief(old) as conn:
         hush(conn)
         verifier = conn.pgconn.encrypt_password(
             password.encode(), names.feed.encode(), b"scram-sha-256"
@@ -201,11 +197,12 @@ def let_go(old: Endpoint, names: Names) -> list[str]:
 @contextlib.contextmanager
 def _anywhere(old: Endpoint) -> Iterator[Conn]:
     """A session in the old database, or in another one of its server when it is gone."""
+    database = None
     try:
-        conn = open_session(old)
+        session(old).close()
     except Failed as error:
         if error.code != "database-missing":
             raise
-        conn = open_session(old, database="template1")
-    with conn, slots.bounded(SHORT, conn):
+        database = "template1"
+    with brief(old, database=database) as conn:
         yield conn

@@ -17,7 +17,7 @@ import psycopg
 
 from crossfade.drivers.databases.postgres import slots
 from crossfade.drivers.databases.postgres.connect import Conn, explained
-from crossfade.drivers.databases.postgres.feed import Names, open_session
+from crossfade.drivers.databases.postgres.feed import Names, session
 from crossfade.drivers.databases.postgres.proof import Difference, Proof
 from crossfade.drivers.databases.postgres.subscription import Watched, durable, flushed
 from crossfade.errors import CrossfadeError, Failed
@@ -161,7 +161,7 @@ class Following:
     def _session(self, side: str, endpoint: Endpoint) -> Conn:
         conn = self._sessions.get(side)
         if conn is None or conn.closed or conn.broken:
-            conn = self._sessions[side] = open_session(endpoint)
+            conn = self._sessions[side] = session(endpoint)
         return conn
 
 

@@ -66,7 +66,7 @@ def standing(old: Endpoint, new: Endpoint, names: Names) -> list[str]:
     for endpoint, side, query, values in looks:
         try:
             with (
-                feed.session(endpoint, seconds=feed.SHORT) as conn,
+                feed.brief(endpoint) as conn,
                 explained("look for a feed", endpoint),
             ):
                 found += [
@@ -80,7 +80,7 @@ def standing(old: Endpoint, new: Endpoint, names: Names) -> list[str]:
 
 def _leave_new(new: Endpoint, names: Names) -> list[str]:
     with (
-        feed.session(new, seconds=feed.SHORT) as conn,
+        feed.brief(new) as conn,
         explained("remove the feed from the new side", new),
     ):
         return [f"subscription {names.feed}"] if subscription.detach(conn, names) else []

@@ -92,7 +92,7 @@ class StreamWay:
             if not all(finding.holds for finding in findings):
                 return findings
             with (
-                feed.session(self.new, seconds=feed.SHORT) as conn,
+                feed.brief(self.new) as conn,
                 explained("start the feed", self.new),
             ):
                 enable(conn, self.names)
@@ -128,7 +128,7 @@ class StreamWay:
         Nothing is consumed.  Raises Failed."""
         proof = self._proof()
         with (
-            feed.session(self.old, seconds=feed.SHORT) as conn,
+            feed.brief(self.old) as conn,
             explained("look for late writes", self.old),
         ):
             return proof.waiting(conn)
@@ -151,7 +151,7 @@ class StreamWay:
         self._place.mkdir(mode=0o700, parents=True, exist_ok=True)
         feed.make_role(self.old, self.names)
         with (
-            feed.session(self.old, seconds=feed.SHORT) as conn,
+            feed.brief(self.old) as conn,
             explained("publish the tables", self.old),
         ):
             feed.publish(conn, self.names, self.tables)
@@ -260,8 +260,8 @@ class StreamWay:
         if self._state.get("stage") != "following":
             return False
         with (
-            feed.session(self.old, seconds=feed.SHORT) as old,
-            feed.session(self.new, seconds=feed.SHORT) as new,
+            feed.brief(self.old) as old,
+            feed.brief(self.new) as new,
         ):
             slot = slots.look(old, self.names.feed)
             return slot is not None and not slot.lost and subscribed(new, self.names)

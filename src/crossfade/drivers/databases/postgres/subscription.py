@@ -19,7 +19,7 @@ from psycopg.conninfo import make_conninfo
 
 from crossfade.drivers.databases.postgres import slots
 from crossfade.drivers.databases.postgres.connect import Conn, explained, fetch, one, run
-from crossfade.drivers.databases.postgres.feed import SHORT, Names, hush, session
+from crossfade.drivers.databases.postgres.feed import Names, brief, hush
 from crossfade.drivers.databases.postgres.words import Log
 from crossfade.errors import Failed
 from crossfade.model import Endpoint
@@ -54,7 +54,7 @@ def subscribe(old: Endpoint, new: Endpoint, names: Names, password: str) -> None
         **_CONNECTION,
     )
     name = sql.Identifier(names.feed)
-    with session(new, seconds=SHORT) as conn:
+    with brief(new) as conn:
         hush(conn)
         options = [sql.SQL(option) for option in _options(conn, old, names)]
         statement = sql.SQL("create subscription {} connection {} publication {} with ({})").format(
@@ -84,7 +84,7 @@ def subscribe(old: Endpoint, new: Endpoint, names: Names, password: str) -> None
 def _options(conn: Conn, old: Endpoint, names: Names) -> list[str]:
     given = ["enabled = false", "create_slot = false", "copy_data = false"]
     given.append(f"slot_name = '{names.feed}'")
-    with session(old, seconds=SHORT) as there:
+    with brief(old) as there:
         both = min(there.info.server_version, conn.info.server_version)
     if both >= 140000:
         given.append("streaming = on")
