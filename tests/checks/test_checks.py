@@ -61,6 +61,8 @@ def address() -> Iterator[Address]:
         (HttpQuestion("/json", json="a.0.n", compares=True, equals="5"), False),
         (HttpQuestion("/json", json="a.0.yes", compares=True, equals=True), True),
         (HttpQuestion("/other", status=404, json="a"), False),
+        (HttpQuestion("/other", status=404, compares=True, equals="nothing here"), True),
+        (HttpQuestion("/other", status=404, compares=True, equals="nothing"), False),
     ],
 )
 def test_http(address: Address, question: HttpQuestion, holds: bool) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from crossfade.configuration import CarriedConfiguration
+from crossfade.manifest._databases import chosen
 from crossfade.model import Address, Finding, Installation, Side
 from crossfade.ports import Rendering
 from crossfade.recipes import Recipe, load
@@ -94,7 +95,8 @@ class Site:
 
     def carried(self, recipe: Recipe | None = None) -> CarriedConfiguration:
         """What is tested."""
-        return CarriedConfiguration(recipe or load("synapse", Path()), self.old, Disk())
+        on_sqlite = chosen(load("synapse", Path()), {}, {})
+        return CarriedConfiguration(recipe or on_sqlite, self.old, Disk())
 
     def render(self) -> Rendering:
         """A rendering for the new side by Synapse's recipe."""

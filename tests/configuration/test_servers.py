@@ -56,13 +56,13 @@ class Disk:
         return path.read_bytes()
 
 
-def carried(directory: Path) -> CarriedConfiguration:
+def carried(directory: Path, recipe: str = RECIPE, config: str = CONFIG) -> CarriedConfiguration:
     """The recipe's configuration of the old side."""
     (directory / "old").mkdir()
-    (directory / "old" / "notes.yaml").write_text(CONFIG)
+    (directory / "old" / "notes.yaml").write_text(config)
     (directory / "old-pw").write_text("old-planted\n")
     (directory / "new-pw").write_text("new-planted\n")
-    (directory / "recipe.yaml").write_text(RECIPE)
+    (directory / "recipe.yaml").write_text(recipe)
     old = side(directory, Side.OLD, "10.0.0.5", 5432)
     return CarriedConfiguration(load("recipe.yaml", directory), old, Disk())
 
@@ -96,3 +96,26 @@ def test_a_value_that_is_not_the_old_sides(tmp_path: Path, before: str) -> None:
     broken = [finding for finding in findings if not finding.holds]
     assert len(broken) == 1
     assert f"database-{before.partition(':')[0]}" in broken[0].claim
+
+
+@pytest.mark.parametrize(("port", "whole"), [(5432, True), (6000, False)])
+def test_a_value_left_to_its_default(tmp_path: Path, port: int, whole: bool) -> None:
+    """A port that the file does not name is the default one, so the new side's must be it too."""
+    configuration = carried(tmp_path, config=CONFIG.replace("  port: 5432\n", ""))
+    findings = configuration.render(side(tmp_path, Side.NEW, "10.0.0.6", port)).findings
+    assert all(finding.holds for finding in findings) == whole
+
+
+@pytest.mark.parametrize("key", ["name", "dbname"])
+def test_either_of_two_keys(tmp_path: Path, key: str) -> None:
+    """A name that both sides share stays, under either key, though another rule sees a path."""
+    recipe = RECIPE.replace(
+        "{key: db.name, to: database-name, required: true}",
+        "{key: db.name|dbname, to: database-name, required: true}\n"
+        "      - {key: db.name|dbname, to: path, outside: refuse}",
+    )
+    configuration = carried(tmp_path, recipe, CONFIG.replace("name: notes", f"{key}: notes"))
+    rendering = configuration.render(side(tmp_path, Side.NEW, "10.0.0.6", 5432))
+    ((data, _),) = rendering.files.values()
+    assert yaml.safe_load(data)["db"][key] == "notes"
+    assert all(finding.holds for finding in rendering.findings)

@@ -31,7 +31,7 @@ databases:
 def test_synapse() -> None:
     """The recipe of Synapse is there and says the things that the steps need."""
     recipe = load("synapse", Path())
-    assert names() == ("synapse",)
+    assert names() == ("mlflow", "synapse")
     assert recipe.title == "Matrix Synapse"
     assert recipe.service.command[0] == "{root}/bin/python"
     assert (recipe.service.start_timeout, recipe.service.stop_timeout) == (120.0, 30.0)
@@ -40,11 +40,21 @@ def test_synapse() -> None:
     assert recipe.version.equals == "{version}"
     assert recipe.installed_version is not None
     assert recipe.installed_version.equals == "{version}"
-    assert [database.name for database in recipe.databases] == ["main"]
+    assert [database.driver for database in recipe.databases] == ["sqlite", "postgres"]
+    assert {database.name for database in recipe.databases} == {"main"}
     assert [tree.name for tree in recipe.files] == ["media"]
     assert {"federation", "push", "e-mail", "statistics"} <= {
         effect.name for effect in recipe.effects
     }
+
+
+def test_mlflow() -> None:
+    """The recipe of MLflow knows it on both kinds of server, and names no password."""
+    recipe = load("mlflow", Path())
+    assert [database.driver for database in recipe.databases] == ["postgres", "mysql"]
+    assert recipe.service.environment["MLFLOW_BACKEND_STORE_URI"] == "{main.sqlalchemy}"
+    assert recipe.service.migrate[-1] == "{main.sqlalchemy}"
+    assert [tree.name for tree in recipe.files] == ["artifacts"]
 
 
 def test_own_recipe(tmp_path: Path) -> None:

@@ -155,8 +155,10 @@ class CarriedConfiguration:
     def _changes(
         self, spec: ConfigurationSpec, file: YamlFile, new: Installation
     ) -> tuple[list[Change], list[Finding]]:
-        """What to change, and a finding for each required rule."""
+        """What to change, and a finding for each required rule.  The first rule that knows a value
+        decides about it, also when it stays."""
         changes: dict[int, Change] = {}
+        decided: set[str] = set()
         findings = []
         for rule in spec.rewrite:
             matched = 0
@@ -165,10 +167,11 @@ class CarriedConfiguration:
                 if value is None:
                     continue
                 matched += 1
-                if value != _plain_value(found.node.value, value):
+                if found.key not in decided and value != _plain_value(found.node.value, value):
                     made = change(file, found, value)
                     changes.setdefault(made.start, made)
-            if rule.required and _applies(rule, self._old):
+                decided.add(found.key)
+            if rule.required and not _needless(rule, file, self._old, new):
                 findings.append(self._required(file, rule.key, rule.to, matched))
         return list(changes.values()), findings
 
@@ -221,9 +224,19 @@ def _passwords(spec: ConfigurationSpec, file: YamlFile) -> set[str]:
     return {found.key for rule in rules for found in file.find(rule.key)}
 
 
-def _applies(rule: RewriteSpec, old: Installation) -> bool:
-    """Rules for a database on a server say nothing where it is a file."""
-    return not rule.to.startswith("database-") or rule.database in old.databases
+def _needless(rule: RewriteSpec, file: YamlFile, old: Installation, new: Installation) -> bool:
+    """Rules for a database on a server say nothing where it is a file.  A key that is not set is
+    fine where the value is the same for both sides: what is left to a default stays so."""
+    if not rule.to.startswith("database-"):
+        return False
+    before, after = old.databases.get(rule.database), new.databases.get(rule.database)
+    if before is None or after is None:
+        return True
+    kind = rule.to.removeprefix("database-")
+    if kind == "password" or file.find(rule.key):
+        return False
+    name = "database" if kind == "name" else kind
+    return before.variables()[name] == after.variables()[name]
 
 
 def _plain_value(text: object, like: str | int) -> object:

@@ -96,7 +96,7 @@ class YamlFile:
             _Inspection(path, self._aliased).look(self.root)
 
     def find(self, key: str) -> list[Found]:
-        """Every value that ``key`` (dots, list indexes, ``*``) leads to; empty when absent."""
+        """Every value that ``key`` (dots, list indexes, ``*``, ``a|b``) leads to, if any."""
         found = [Found((), self.root, False)] if self.root is not None else []
         for part in key.split("."):
             found = [inner for outer in found for inner in self._below(outer, part)]
@@ -131,16 +131,16 @@ class YamlFile:
         node = outer.node
         if isinstance(node, yaml.SequenceNode):
             for index, item in enumerate(node.value):
-                if part in ("*", str(index)):
+                if _fits(part, str(index)):
                     yield self._found(outer, index, item, False)
         elif isinstance(node, yaml.MappingNode):
             direct = set()
             for key_node, item in node.value:
-                if key_node.tag != _MERGE and part in ("*", key_node.value):
+                if key_node.tag != _MERGE and _fits(part, key_node.value):
                     direct.add(key_node.value)
                     yield self._found(outer, _value_of(key_node), item, False)
             for key_node, item in _merged(node):
-                if part in ("*", key_node.value) and key_node.value not in direct:
+                if _fits(part, key_node.value) and key_node.value not in direct:
                     direct.add(key_node.value)
                     yield self._found(outer, _value_of(key_node), item, True)
 
@@ -241,6 +241,10 @@ def _children(node: yaml.Node) -> list[yaml.Node]:
     if isinstance(node, yaml.MappingNode):
         return [child for pair in node.value for child in pair]
     return []
+
+
+def _fits(part: str, name: str) -> bool:
+    return part == "*" or name in part.split("|")
 
 
 def _merged(node: yaml.MappingNode) -> Iterator[tuple[yaml.Node, yaml.Node]]:

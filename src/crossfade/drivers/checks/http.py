@@ -17,7 +17,8 @@ _LIMIT = 1 << 20
 @dataclass(frozen=True, slots=True)
 class HttpQuestion:
     """What to ask and to expect: GET path; the status; a text that the body contains; the value at
-    a dotted path of the JSON body (it must be there and, when ``compares``, equal ``equals``).
+    a dotted path of the JSON body (it must be there and, when ``compares``, equal ``equals``; without
+    a path it is the whole body that must, white space around it aside).
     headers may hold secrets: they are never shown.  timeout is in seconds.
     """
 
@@ -38,6 +39,8 @@ class HttpQuestion:
             words.append(f"contains {self.contains!r}")
         if self.json:
             words.append(f"{self.json} = {self.equals}" if self.compares else f"has {self.json}")
+        elif self.compares:
+            words.append(f"is {str(self.equals)!r}")
         return ", ".join(words)
 
 
@@ -72,6 +75,10 @@ class HttpCheck:
             there = ask.contains in body.decode("utf-8", "replace")
             observed.append(f"{'contains' if there else 'lacks'} {ask.contains!r}")
             holds = holds and there
+        if ask.compares and not ask.json:
+            text = body.decode("utf-8", "replace").strip()
+            observed.append(f"is {text[:80]!r}")
+            holds = holds and text == str(ask.equals)
         if ask.json:
             found, value = _at(body, ask.json)
             observed.append(f"{ask.json} = {str(value)[:80]}" if found else f"no {ask.json}")
