@@ -29,7 +29,6 @@ __all__ = [
     "hush",
     "let_go",
     "make_role",
-    "open_session",
     "publish",
     "session",
 ]
