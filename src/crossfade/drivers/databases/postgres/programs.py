@@ -20,7 +20,15 @@ from crossfade.drivers.databases.postgres.connect import password_of
 from crossfade.errors import Failed
 from crossfade.model import Endpoint
 
-__all__ = ["Access", "Programs", "access", "find_programs", "run_program", "server_arguments"]
+__all__ = [
+    "Access",
+    "Programs",
+    "access",
+    "find_programs",
+    "program_failed",
+    "run_program",
+    "server_arguments",
+]
 
 _PLACES = (
     "/usr/lib/postgresql/*/bin",  # Debian, Ubuntu
@@ -151,7 +159,7 @@ def access(endpoint: Endpoint, settings: Mapping[str, str] | None = None) -> Ite
 
 def run_program(
     argv: Sequence[str],
-    by: Access,
+    by: Access | None,
     *,
     doing: str,
     where: str,
@@ -159,8 +167,7 @@ def run_program(
 ) -> bytes:
     """Run a program to its end; returns what it printed.
 
-    Any complaint fails, also one that the program itself takes for a warning about an ignored
-    error.  Raises Failed ``database-program-failed`` with its last lines.
+    by is None for one that asks no server.  Raises Failed with its first complaints.
     """
     with TemporaryFile() as complaints:
         ended = subprocess.run(
@@ -168,8 +175,8 @@ def run_program(
             stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=complaints,
-            env=dict(by.environment),
-            pass_fds=(by.descriptor,),
+            env=dict(by.environment) if by else {"LC_ALL": "C.UTF-8"},
+            pass_fds=(by.descriptor,) if by else (),
             check=False,
         )
         complaints.seek(0)

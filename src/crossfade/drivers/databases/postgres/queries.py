@@ -12,6 +12,7 @@ from typing import Final, LiteralString
 
 __all__ = [
     "COLUMNS",
+    "CONTENT",
     "DATABASE",
     "EVENT_TRIGGERS",
     "EXTENSIONS",
@@ -32,7 +33,7 @@ __all__ = [
 
 USER_SCHEMAS: Final[LiteralString] = r"""
 n.nspname not in ('pg_catalog', 'information_schema')
-and n.nspname !~ '^pg_(toast|temp_|toast_temp_)'
+and n.nspname !~ '^pg_(toast|temp_|toast_temp_)' and n.nspname <> 'crossfade_fence'
 """
 
 _OF_EXTENSION: Final[LiteralString] = """
@@ -40,6 +41,22 @@ left join pg_depend d on d.classid = 'pg_class'::regclass and d.objid = c.oid
     and d.objsubid = 0 and d.deptype = 'e' and d.refclassid = 'pg_extension'::regclass
 left join pg_extension e on e.oid = d.refobjid
 """
+
+CONTENT: Final[LiteralString] = (
+    """
+select exists (select from pg_class c join pg_namespace n on n.oid = c.relnamespace
+        where c.oid >= 16384 and not exists (select from pg_depend d
+            where d.objid = c.oid and d.deptype = 'e') and
+"""
+    + USER_SCHEMAS
+    + """)
+    or exists (select from pg_proc p join pg_namespace n on n.oid = p.pronamespace
+        where p.oid >= 16384 and not exists (select from pg_depend d
+            where d.objid = p.oid and d.deptype = 'e') and
+"""
+    + USER_SCHEMAS
+    + ") or exists (select from pg_largeobject_metadata)"
+)
 
 DATABASE: Final[LiteralString] = """
 select datname, pg_database_size(oid), pg_encoding_to_char(encoding), datcollate, datctype
@@ -233,7 +250,7 @@ join pg_class c on c.oid = i.indexrelid join pg_namespace n on n.oid = c.relname
     """
 select pg_get_triggerdef(t.oid), tgenabled::text from pg_trigger t
 join pg_class c on c.oid = t.tgrelid join pg_namespace n on n.oid = c.relnamespace
-where not tgisinternal and
+where not tgisinternal and tgname !~ '^crossfade_fence' and
 """
     + USER_SCHEMAS
     + "order by 1",
