@@ -17,8 +17,8 @@ _LIMIT = 1 << 20
 @dataclass(frozen=True, slots=True)
 class HttpQuestion:
     """What to ask and to expect: GET path; the status; a text that the body contains; the value at
-    a dotted path of the JSON body (it must be there and, when ``compares``, equal ``equals``; with no
-    path it is the whole body that must, white space around it aside).
+    a dotted path of the JSON body (it must be there and, when ``compares``, equal ``equals``).
+    Without that path it is the whole body that must, white space around it aside.
     headers may hold secrets: they are never shown.  timeout is in seconds.
     """
 
