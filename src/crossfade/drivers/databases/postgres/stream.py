@@ -170,7 +170,7 @@ class StreamWay:
         if self._snapshot is None:
             raise Failed("snapshot-gone", "The feed's snapshot is gone; it has to begin again.")
         snapshot = self._snapshot.snapshot
-        self.base.prepare(on)
+        self.base.prepare(snapshot, on)
         subscribe(self.old, self.new, self.names, feed.make_role(self.old, self.names))
         self.base.copy(snapshot, on)
         with ThreadPoolExecutor(1) as beside:
