@@ -1,0 +1,157 @@
+"""Copies the rows of one moment: several streams, the largest pieces first.
+
+A piece is a whole table, or a range of its whole-number key where it is large.  After each piece
+nothing is left to do: indexes are filled while loading (measured: as cheap as building them later).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from queue import Empty, Queue
+
+from crossfade.drivers.databases.mysql.catalog import Catalog, Table
+from crossfade.drivers.databases.mysql.connect import (
+    Conn,
+    connect,
+    explained,
+    fetch,
+    ident,
+    quietly_close,
+    run,
+)
+from crossfade.drivers.databases.mysql.rows import line, load, load_statement, read_lines
+from crossfade.drivers.databases.postgres.pace import Pace
+from crossfade.errors import Failed
+from crossfade.model import Endpoint
+from crossfade.ports import Progress
+
+__all__ = ["Piece", "copy_rows", "loading", "pieces"]
+
+_PIECE = 64 << 20
+_INTS = {"tinyint", "smallint", "mediumint", "int", "bigint"}
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Some rows of a table; ``where`` is a condition, size the estimated bytes."""
+
+    table: Table
+    where: str
+    size: int
+
+
+@contextlib.contextmanager
+def loading(new: Endpoint) -> Iterator[Conn]:
+    """A session that loads rows: unchecked, and not in the new server's binary log."""
+    conn = connect(new)
+    try:
+        run(conn, "set session sql_log_bin = 0, foreign_key_checks = 0")
+        with contextlib.suppress(Exception):  # MariaDB's name
+            run(conn, "set session check_constraint_checks = 0")
+        with contextlib.suppress(Exception):  # 10.11 and newer
+            run(conn, "set session system_versioning_insert_history = 1")
+        yield conn
+    finally:
+        quietly_close(conn)
+
+
+def pieces(session: Conn, catalog: Catalog) -> list[Piece]:
+    """What to copy, the largest first."""
+    found: list[Piece] = []
+    for table in catalog.tables.values():
+        parts = max(1, table.size // _PIECE)
+        kinds = {column.name: column for column in table.columns}
+        lead = kinds[table.key[0]] if table.key else None
+        if parts > 1 and lead is not None and lead.kind in _INTS:
+            name = ident(lead.name)
+            ends = f"select min({name}), max({name}) from {ident(table.name)}"  # noqa: S608
+            low, high = fetch(session, ends)[0]
+            if low is not None:
+                found += _ranges(table, name, int(low), int(high), int(parts))
+                continue
+        found.append(Piece(table, "true", table.size))
+    return sorted(found, key=lambda piece: -piece.size)
+
+
+def _ranges(table: Table, name: str, low: int, high: int, parts: int) -> Iterator[Piece]:
+    """Equal ranges; the first and the last are open so that none is missed."""
+    step = max(1, (high - low + 1) // parts)
+    bounds = [low + step * number for number in range(1, parts)]
+    for number in range(parts):
+        conditions = []
+        if number > 0:
+            conditions.append(f"{name} >= {bounds[number - 1]}")
+        if number < parts - 1:
+            conditions.append(f"{name} < {bounds[number]}")
+        yield Piece(table, " and ".join(conditions), table.size // parts)
+
+
+def copy_rows(
+    sessions: Sequence[Conn],
+    new: Endpoint,
+    work: Sequence[Piece],
+    pace: Pace,
+    progress: Progress | None = None,
+) -> None:
+    """Copy all pieces, one stream for each session.  Raises Failed with the first trouble."""
+    queue: Queue[Piece] = Queue()
+    for piece in work:
+        queue.put(piece)
+    total, done = sum(piece.size for piece in work), [0]
+    trouble: list[BaseException] = []
+    lock = threading.Lock()
+
+    def stream(session: Conn) -> None:
+        try:
+            with loading(new) as target:
+                while not trouble:
+                    try:
+                        piece = queue.get_nowait()
+                    except Empty:
+                        return
+                    _copy(session, target, piece, pace, new)
+                    with lock:
+                        done[0] += piece.size
+                        if progress:
+                            progress(done[0], total)
+        except BaseException as error:  # noqa: BLE001  raised again by the caller's thread
+            trouble.append(error)
+
+    threads = [threading.Thread(target=stream, args=(session,)) for session in sessions]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if trouble:
+        raise trouble[0]
+
+
+def _copy(session: Conn, target: Conn, piece: Piece, pace: Pace, new: Endpoint) -> None:
+    table = piece.table
+    history = " for system_time all" if table.versioned else ""
+    query = f"select {line(table)} from {ident(table.name)}{history} where {piece.where}"  # noqa: S608
+    with explained(f"copy table {table.name}", new):
+        load(target, load_statement(table), _paced(read_lines(session, query), pace))
+        wrong = [
+            row
+            for row in fetch(target, "show warnings limit 5")
+            if str(row[0]).lower() == "warning"
+        ]
+    if wrong:
+        raise Failed(
+            "rows-not-taken",
+            f"The new database changes rows of table {table.name}: {wrong[0][2]}.",
+            where=str(new),
+        )
+
+
+def _paced(blocks: Iterator[bytes], pace: Pace) -> Iterator[bytes]:
+    began = time.perf_counter()
+    for block in blocks:
+        yield block
+        pace.spent(len(block), time.perf_counter() - began)
+        began = time.perf_counter()
