@@ -1,0 +1,183 @@
+"""Copies one snapshot of the old database to the new one: the base of every strategy.
+
+``prepare`` begins anew each time, so that it can be repeated after a crash.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from pathlib import Path
+
+from psycopg import sql
+
+from crossfade.drivers.databases.postgres import large_objects
+from crossfade.drivers.databases.postgres.catalog import schema_fingerprint
+from crossfade.drivers.databases.postgres.connect import connect, explained, run
+from crossfade.drivers.databases.postgres.copying import Copied, copy_data, default_jobs
+from crossfade.drivers.databases.postgres.digests import digest_tables
+from crossfade.drivers.databases.postgres.inventory import Inventory
+from crossfade.drivers.databases.postgres.place import make_database
+from crossfade.drivers.databases.postgres.properties import (
+    Properties,
+    carry_properties,
+    read_properties,
+)
+from crossfade.drivers.databases.postgres.roles import carry_roles, read_roles
+from crossfade.drivers.databases.postgres.schema import after_rows, before_rows, dump_schema
+from crossfade.drivers.databases.postgres.snapshot import use_snapshot
+from crossfade.model import Digest, Endpoint
+from crossfade.ports import Doing, Progress
+
+__all__ = ["SnapshotCopy"]
+
+_MEMORY = 256 << 20  # bytes for sorting, for each index that is built
+
+
+class SnapshotCopy:
+    """A copy of what ``inventory`` lists, from ``old`` to ``new``.
+
+    directory is the attempt's own place; tag marks what we make on the new server.  jobs is how
+    many tables (and indexes) at a time; rate is bytes a second, or None: bends to the old side.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        old: Endpoint,
+        new: Endpoint,
+        directory: Path,
+        tag: str,
+        inventory: Inventory,
+        *,
+        jobs: int | None = None,
+        rate: float | None = None,
+    ) -> None:
+        self.name, self.old, self.new = name, old, new
+        self.dump = directory / f"{name}-schema.dump"
+        self.tag, self.inventory = tag, inventory
+        self.jobs, self.rate = jobs or default_jobs(), rate
+        self.copied: Copied | None = None
+        self.unknown_settings: tuple[str, ...] = ()
+
+    def prepare(self, on: Doing, *, snapshot: str | None = None) -> None:
+        """The new database stands, is ours and has every table of the old one, but no rows.
+
+        The schema is that of now, or that of an exported snapshot."""
+        with on.timed(f"schema {self.name}"):
+            dump_schema(self.old, self.inventory.version, self.dump, snapshot=snapshot)
+            properties = self._carry_roles()
+            make_database(self.new, self.inventory, properties.owner, self.tag)
+            before_rows(self.new, self._new_version, self.dump, ours=self.tag)
+
+    def copy(self, snapshot: str, on: Doing) -> None:
+        """All rows and large objects of the snapshot, without indexes and constraints."""
+        total = sum(table.bytes for table in self.inventory.with_data)
+        with on.timed(f"copy {self.name}"), on.progress(f"copying {self.name}") as progress:
+            self.copied = copy_data(
+                self.old,
+                self.new,
+                self.inventory,
+                snapshot,
+                new_version=self._new_version,
+                jobs=self.jobs,
+                rate=self.rate,
+                told=_counted(progress, total),
+            )
+            if self.inventory.large_objects:
+                large_objects.copy(self.old, self.new, self.inventory.version, snapshot)
+
+    def finish(self, on: Doing) -> None:
+        """Indexes, constraints, triggers; then owner, grants and settings of the database."""
+        with on.timed(f"indexes {self.name}"):
+            after_rows(
+                self.new,
+                self._new_version,
+                self.dump,
+                jobs=self.jobs,
+                memory=_MEMORY,
+                ours=self.tag,
+            )
+            with connect(self.old) as conn, explained("read the database's settings", self.old):
+                properties = read_properties(conn)
+            self.unknown_settings = carry_properties(self.new, properties, self.tag)
+
+    def digest_old(self, snapshot: str | None) -> tuple[Digest, str]:
+        """All rows of the old side, and its schema's fingerprint, at a snapshot (None: now)."""
+        with connect(self.old, autocommit=False) as conn, explained("read the schema", self.old):
+            use_snapshot(conn, snapshot)
+            fingerprint = schema_fingerprint(conn)
+        return self._digest(self.old, snapshot), fingerprint
+
+    def digest_new(self) -> Digest:
+        """All rows of the new side now."""
+        return self._digest(self.new, None)
+
+    def analyze(self, on: Doing) -> None:
+        """Statistics on the new side.  Its cache is warm: every row was just read."""
+        tables = [t for t in self.inventory.tables if t.kind != "foreign"]
+        with on.timed(f"analyze {self.name}"):
+            _in_parallel(
+                self.new,
+                [sql.SQL("analyze {}").format(table.sql) for table in tables]
+                + [sql.SQL("analyze {}").format(sql.SQL(name)) for name in self.inventory.matviews],
+                self.jobs,
+            )
+
+    @cached_property
+    def _new_version(self) -> int:
+        with connect(self.new, database="template1") as conn:
+            return conn.info.server_version
+
+    def _carry_roles(self) -> Properties:
+        """Make the roles that the new server lacks; returns the old database's properties."""
+        with connect(self.old) as old, explained("read the roles", self.old):
+            roles, memberships = read_roles(old, [*self.inventory.roles, self.old.user])
+            properties = read_properties(old)
+        with (
+            connect(self.new, database="template1") as new,
+            explained("make the roles", self.new),
+        ):
+            carry_roles(new, roles, memberships, self.tag)
+        return properties
+
+    def _digest(self, endpoint: Endpoint, snapshot: str | None) -> Digest:
+        tables = self.inventory.with_data
+        digest = digest_tables(endpoint, tables, snapshot=snapshot, jobs=self.jobs)
+        if not self.inventory.large_objects:
+            return digest
+        with connect(endpoint, autocommit=False) as conn:
+            use_snapshot(conn, snapshot)
+            with explained("compare the large objects", endpoint):
+                part = large_objects.digest(conn)
+        return Digest({**digest.parts, large_objects.PART: part})
+
+
+def _counted(progress: Progress, total: int) -> Callable[[int], None]:
+    """A counter for several threads that tells the sum."""
+    lock, done = threading.Lock(), 0
+
+    def told(size: int) -> None:
+        nonlocal done
+        with lock:
+            done += size
+            progress(done, max(total, done))
+
+    return told
+
+
+def _in_parallel(endpoint: Endpoint, statements: Sequence[sql.Composed], jobs: int) -> None:
+    """Run statements, each by itself, in ``jobs`` sessions."""
+    if not statements:
+        return
+
+    def work(share: Sequence[sql.Composed]) -> None:
+        with connect(endpoint) as conn, explained("gather statistics", endpoint):
+            for statement in share:
+                run(conn, statement)
+
+    with ThreadPoolExecutor(jobs) as pool:
+        for future in [pool.submit(work, statements[n::jobs]) for n in range(jobs)]:
+            future.result()
