@@ -56,12 +56,16 @@ def leave(old: Endpoint, new: Endpoint, names: Names) -> list[str]:
     return removed
 
 
-def standing(old: Endpoint, new: Endpoint, names: Names) -> list[str]:
-    """What of the feed stands on either server, in words.  Changes nothing.  Raises Failed."""
+def standing(
+    old: Endpoint, new: Endpoint, names: Names, *, sides: tuple[str, str] = ("old", "new")
+) -> list[str]:
+    """What of the feed from ``old`` to ``new`` stands on either server, in words.
+
+    sides says which side each of the two is.  Changes nothing.  Raises Failed."""
     found: list[str] = []
     looks: tuple[tuple[Endpoint, str, LiteralString, Sequence[object]], ...] = (
-        (new, "new", _NEW, (names.feed,)),
-        (old, "old", _OLD, ([names.feed, names.keys], names.feed, names.feed)),
+        (new, sides[1], _NEW, (names.feed,)),
+        (old, sides[0], _OLD, ([names.feed, names.keys], names.feed, names.feed)),
     )
     for endpoint, side, query, values in looks:
         try:

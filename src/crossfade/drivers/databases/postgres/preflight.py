@@ -11,9 +11,9 @@ from crossfade.drivers.databases.postgres import identities
 from crossfade.drivers.databases.postgres.connect import Conn, fetch, one
 from crossfade.drivers.databases.postgres.feed import Names
 from crossfade.drivers.databases.postgres.inventory import Inventory, Table
-from crossfade.model import Finding, Problem
+from crossfade.model import Endpoint, Finding, Problem
 
-__all__ = ["Verdict", "judge", "look_at_new", "look_at_old"]
+__all__ = ["Verdict", "in_use", "judge", "look_at_new", "look_at_old"]
 
 OLD_ENOUGH = 60.0
 """Seconds after which a prepared transaction counts as forgotten."""
@@ -22,10 +22,13 @@ _NO_EQUALITY = ("json", "xml", "point", "polygon", "txid_snapshot", "pg_snapshot
 
 @dataclass
 class Verdict:
-    """reasons: why it has to be a dump.  problems: what refuses.  warnings: what to know."""
+    """reasons: why it has to be a dump.  problems: what refuses; on_new: the same of the new side's
+    server; of_place: what stands where the new database should.  warnings: what to know."""
 
     reasons: list[str] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
+    on_new: list[Problem] = field(default_factory=list)
+    of_place: list[Problem] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
 
@@ -112,6 +115,19 @@ def look_at_new(conn: Conn, names: Names) -> list[Problem]:
     return problems
 
 
+def in_use(new: Endpoint) -> list[Problem]:
+    """Somebody's data stands where the new database should."""
+    return [
+        _problem(
+            "new-place-in-use",
+            "the place of the new database is free",
+            "no database, or an empty one",
+            f"{new.database} has data that is not ours",
+            "name another database for the new side in crossfade.yaml, or remove that one",
+        )
+    ]
+
+
 def _rights(conn: Conn) -> list[Problem]:
     user, able = fetch(
         conn,
@@ -196,4 +212,3 @@ def _setting(where: str, name: str, value: int, wanted: int) -> Problem:
 def _problem(code: str, claim: str, expected: str, observed: str, next: str) -> Problem:
     finding = Finding(claim, expected, observed, "the server's settings and catalogue", False)
     return Problem(code, finding, next)
-

@@ -34,7 +34,7 @@ from crossfade.errors import Failed
 from crossfade.model import Digest, Endpoint, Finding
 from crossfade.ports import Doing
 
-__all__ = ["StreamWay"]
+__all__ = ["StreamWay", "let_go"]
 
 _SLOT_PATIENCE = 60.0
 _FOLLOW_PATIENCE = 60.0
@@ -47,8 +47,8 @@ _SOURCE = "rows on both sides, by the keys that the old side's log tells"
 class StreamWay:
     """One database's way from the old side to the new one.
 
-    directory is the attempt's own; limit is how many bytes of log the old server may keep for us
-    (None: see ``watch.limit_for``).
+    directory is where what the tag stands for is remembered; limit is how many bytes of log the
+    old server may keep for us (None: see ``watch.limit_for``).
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class StreamWay:
         self.names = Names.of(tag, old.database)
         self.base, self.limit = base, limit
         self.tables = inventory.with_data
-        self._place = directory / f"stream-{self.names.feed}"
+        self._place = _place(directory, self.names)
         self._state = Remembered(self._place / "state")
         self._snapshot: Exported | None = None
         self._held = contextlib.ExitStack()
@@ -140,10 +140,7 @@ class StreamWay:
             self._keeper = None
         self._held.close()
         self._snapshot = None
-        watch.stop(self._place / "watch")
-        self._state.forget()
-        (self._place / "rest").unlink(missing_ok=True)
-        return leave(self.old, self.new, self.names)
+        return let_go(self.old, self.new, self.names, self._place.parent)
 
     def _begin(self) -> None:
         """Publication, then the slot of changed rows, then the feed's slot and its snapshot."""
@@ -284,6 +281,19 @@ class StreamWay:
     def _proof(self) -> Proof:
         known = {(table.schema, table.name): table for table in self.tables}
         return Proof(self.names, known, int(self._state["since"]), self._place / "rest")
+
+
+def let_go(old: Endpoint, new: Endpoint, names: Names, directory: Path) -> list[str]:
+    """As ``StreamWay.let_go``, also for a feed of another process.  Raises Failed."""
+    place = _place(directory, names)
+    watch.stop(place / "watch")
+    for file in ("state", "rest"):
+        (place / file).unlink(missing_ok=True)
+    return leave(old, new, names)
+
+
+def _place(directory: Path, names: Names) -> Path:
+    return directory / f"stream-{names.feed}"
 
 
 def _compare_until_small(following: Following) -> None:
