@@ -18,7 +18,6 @@ from crossfade.drivers.databases.postgres import (
     stream,
 )
 from crossfade.drivers.databases.postgres.archive import archive_and_remove
-from crossfade.drivers.databases.postgres.base import SnapshotCopy
 from crossfade.drivers.databases.postgres.catalog import inspect
 from crossfade.drivers.databases.postgres.connect import explained
 from crossfade.drivers.databases.postgres.dump import DumpWay
@@ -27,6 +26,7 @@ from crossfade.drivers.databases.postgres.inventory import Inventory, Table
 from crossfade.drivers.databases.postgres.preflight import Verdict
 from crossfade.drivers.databases.postgres.remembered import Remembered
 from crossfade.drivers.databases.postgres.reverse import ReverseFeed
+from crossfade.drivers.databases.postgres.snapshot_copy import SnapshotCopy
 from crossfade.drivers.databases.postgres.stream import StreamWay
 from crossfade.errors import Failed
 from crossfade.model import Endpoint, Finding, Problem

@@ -14,7 +14,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from crossfade.drivers.databases.postgres import feed, identities, sequences, slots, watch
-from crossfade.drivers.databases.postgres.base import Base
 from crossfade.drivers.databases.postgres.catalog import schema_fingerprint
 from crossfade.drivers.databases.postgres.connect import explained
 from crossfade.drivers.databases.postgres.feed import Names
@@ -24,6 +23,7 @@ from crossfade.drivers.databases.postgres.leaving import leave
 from crossfade.drivers.databases.postgres.proof import Difference, Proof
 from crossfade.drivers.databases.postgres.remembered import Remembered
 from crossfade.drivers.databases.postgres.slots import Exported
+from crossfade.drivers.databases.postgres.snapshot_copy import SnapshotCopy
 from crossfade.drivers.databases.postgres.subscription import (
     detach,
     enable,
@@ -59,7 +59,7 @@ class StreamWay:
         directory: Path,
         tag: str,
         inventory: Inventory,
-        base: Base,
+        base: SnapshotCopy,
         *,
         limit: int | None = None,
     ) -> None:
@@ -167,7 +167,7 @@ class StreamWay:
         if self._snapshot is None:
             raise Failed("snapshot-gone", "The feed's snapshot is gone; it has to begin again.")
         snapshot = self._snapshot.snapshot
-        self.base.prepare(snapshot, on)
+        self.base.prepare(on, snapshot=snapshot)
         subscribe(self.old, self.new, self.names, feed.make_role(self.old, self.names))
         self.base.copy(snapshot, on)
         with ThreadPoolExecutor(1) as beside:
