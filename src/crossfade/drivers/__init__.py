@@ -23,6 +23,8 @@ BUILT_IN = {
     "hosts.local": "crossfade.drivers.hosts.local:LocalHost",
     "services.process": "crossfade.drivers.services.process:ProcessService",
     "databases.sqlite": "crossfade.drivers.databases.sqlite:SqliteDatabase",
+    "databases.postgres": "crossfade.drivers.databases.postgres.database:PostgresDatabase",
+    "databases.mysql": "crossfade.drivers.databases.mysql.database:MysqlDatabase",
     "files.tree": "crossfade.drivers.files.tree:TreeFiles",
     "traffic.gateway": "crossfade.drivers.traffic.gateway:GatewayTraffic",
     "installs.python": "crossfade.drivers.installs.python:PythonInstall",
