@@ -32,6 +32,7 @@ __all__ = [
     "qualified",
     "quietly_close",
     "run",
+    "session_id",
     "text",
 ]
 
@@ -123,6 +124,12 @@ def is_mariadb(conn: Conn) -> bool:
     """Whether the server is MariaDB, by the version that it gave when we logged in."""
     greeting: Any = conn
     return "mariadb" in str(greeting.server_version).lower()
+
+
+def session_id(conn: Conn) -> int:
+    """The number by which the server knows a session."""
+    greeting: Any = conn
+    return int(greeting.thread_id())
 
 
 def password_of(endpoint: Endpoint, *, as_app: bool = False) -> str:
