@@ -78,7 +78,7 @@ def _export(old: Conn, new: Conn, table: Table, twin: Table, to: Path) -> Left:
         columns,
     )
     to.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path = to / (quote(str(table), safe=" .") + ".jsonl")
+    path = to / (quote(f"{table.schema}.{table.name}", safe=" .") + ".jsonl")
     newer = deleted = 0
     with path.open("w", encoding="utf-8") as file:
         path.chmod(0o600)
@@ -103,8 +103,9 @@ def _write(file: Any, new: Conn, table: Table, key: Sequence[str], at: list[str]
     pairs = sql.SQL(", ").join(keys)
     query = sql.SQL(
         "select jsonb_build_object('key', jsonb_build_object({}), 'row', to_jsonb(t))::text"
-        " from {} t where (tableoid, ctid) in (select split_part(at, ' ', 1)::oid,"
-        " split_part(at, ' ', 2)::tid from unnest(%s::text[]) at)"
+        " from unnest(%s::text[]) with ordinality a(at, n) join {} t"
+        " on t.tableoid = split_part(at, ' ', 1)::oid and t.ctid = split_part(at, ' ', 2)::tid"
+        " order by n"
     ).format(pairs, _from(table))
     for (line,) in fetch(new, query, (at,)):
         file.write(line + "\n")

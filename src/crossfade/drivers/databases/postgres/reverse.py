@@ -26,14 +26,14 @@ from crossfade.drivers.databases.postgres import (
     subscription,
     watch,
 )
-from crossfade.drivers.databases.postgres.catalog import inspect
-from crossfade.drivers.databases.postgres.connect import Conn, explained, one
+from crossfade.drivers.databases.postgres.connect import Conn, explained, fetch
 from crossfade.drivers.databases.postgres.feed import Names
 from crossfade.drivers.databases.postgres.fence import Fence, lift
 from crossfade.drivers.databases.postgres.inventory import Sequence, Table
 from crossfade.drivers.databases.postgres.leaving import leave
 from crossfade.drivers.databases.postgres.proof import Proof
 from crossfade.drivers.databases.postgres.remembered import Remembered
+from crossfade.drivers.databases.postgres.reverse_tables import tables_now
 from crossfade.drivers.databases.postgres.roundtrip import Pair
 from crossfade.errors import CrossfadeError, Failed
 from crossfade.model import Endpoint, Finding
@@ -68,7 +68,7 @@ class ReverseFeed:
         name: str = "",
     ) -> None:
         self.old, self.new, self.tables, self.sequences = old, new, tables, sequences
-        self.name = name or old.database
+        self.name, self.directory = name or old.database, directory
         base = Names.of(tag, old.database).feed.removesuffix("_feed")
         self.names = Names(f"{base}_back", f"{base}_backkeys")
         self._place = directory / f"back-{self.names.feed}"
@@ -80,9 +80,8 @@ class ReverseFeed:
         Before the new database stands only the servers are looked at.  Raises Failed."""
         reasons = reverse_setup.against_servers(self.old, self.new, self.names)
         with contextlib.suppress(_Missing), self._on_new() as conn:
-            found = inspect(conn)
-            if found.tables:
-                reasons += reverse_setup.plan(self.tables, found)[1]
+            if tables_now(conn):
+                reasons += reverse_setup.plan(self.tables, conn)[1]
         return "; ".join(reasons[:3])
 
     def prepare(self) -> list[Finding]:
@@ -102,7 +101,8 @@ class ReverseFeed:
                 leave(self.new, self.old, self.names)
             self._state.update(why=why)
             return [Finding(claim, "told before the switch", f"no: {why}", "catalogue", True)]
-        self._state.update(why="")
+        if self._state.get("why"):
+            self._state.update(why="")
         seen = f"slot {self.names.feed} on the new server, {len(self.tables)} tables"
         return [Finding(claim, "told before the switch", seen, "the new server", True)]
 
@@ -172,11 +172,18 @@ class ReverseFeed:
 
     def _pairs(self) -> list[Pair]:
         with self._on_new() as conn, explained("look at the new side's tables", self.new):
-            return reverse_setup.plan(self.tables, inspect(conn))[0]
+            return reverse_setup.plan(self.tables, conn)[0]
+
+    def _sequences(self, new: Conn) -> list[Sequence]:
+        """Those that the new side still has."""
+        query = sql.SQL("select pg_catalog.to_regclass(x) is not null from unnest(%s::text[]) x")
+        names = [sequence.sql.as_string(new) for sequence in self.sequences]
+        there = [known for (known,) in fetch(new, query, (names,))]
+        return [sequence for sequence, known in zip(self.sequences, there, strict=True) if known]
 
     def _prepare(self, conn: Conn) -> list[str]:
         """Publication and slots on the new server; or the reasons why not."""
-        pairs, reasons = reverse_setup.plan(self.tables, inspect(conn))
+        pairs, reasons = reverse_setup.plan(self.tables, conn)
         reasons = reverse_setup.against_publisher(conn, self.names) + reasons
         if reasons:
             return reasons
@@ -226,9 +233,7 @@ class ReverseFeed:
                     position = subscription.flushed(new)
                 watched.wait(position, patience=20.0)
             with on.timed(f"sequences back {self.name}"), explained("set sequences", self.old):
-                there = {str(sequence) for sequence in inspect(new).sequences}
-                both = [sequence for sequence in self.sequences if str(sequence) in there]
-                findings = [sequences.advance(new, old, both, self.name)]
+                findings = [sequences.advance(new, old, self._sequences(new), self.name)]
             with on.timed(f"proof back {self.name}"), explained("compare both sides", self.old):
                 findings.append(self._prove(old, new, position))
         return findings
@@ -250,8 +255,8 @@ class ReverseFeed:
                 for p in pairs
                 if p.old.kind == "partitioned" and behind.differing(old, new, p.old, p.new)
             ]
-            small = [p for p in pairs if p.old.kind == "table" and p.new.bytes <= _SMALL]
-            wrong += [str(p.old) for p in small if _count(old, p.old) != _count(new, p.new)]
+            small = [p.old for p in pairs if p.old.kind == "table" and p.new.bytes <= _SMALL]
+            wrong += _counted_otherwise(old, new, small)
             seen = f"{proof.compared} changed rows compared, {len(small)} tables counted"
         if wrong:
             seen += "; differs in " + ", ".join(dict.fromkeys(wrong[:5]))
@@ -260,7 +265,7 @@ class ReverseFeed:
     def _export(self, on: Doing, to: Path) -> tuple[list[Finding], int]:
         with on.timed(f"export {self.name}"):
             with self._on_new() as conn, explained("look at the new side's tables", self.new):
-                there = inspect(conn).tables
+                there = tables_now(conn)
             left = behind.export(self.old, self.new, self.tables, there, to)
         rows = sum(one.newer + one.deleted for one in left)
         seen = ", ".join(f"{one.table} {one.newer} (and {one.deleted} deleted)" for one in left[:5])
@@ -282,5 +287,15 @@ def _session(endpoint: Endpoint) -> Conn:
         raise
 
 
-def _count(conn: Conn, table: Table) -> int:
-    return int(one(conn, sql.SQL("select count(*) from only {}").format(table.sql)))
+def _counted_otherwise(old: Conn, new: Conn, tables: Several[Table]) -> list[str]:
+    """The tables that have not the same number of rows on both sides."""
+    wrong: list[str] = []
+    for begin in range(0, len(tables), 200):
+        few = tables[begin : begin + 200]
+        counts = sql.SQL(", ").join(
+            sql.SQL("(select count(*) from only {})").format(table.sql) for table in few
+        )
+        query = sql.SQL("select {}").format(counts)
+        both = zip(few, *fetch(old, query), *fetch(new, query), strict=True)
+        wrong += [str(table) for table, here, there in both if here != there]
+    return wrong

@@ -10,7 +10,8 @@ from psycopg import sql
 from crossfade.drivers.databases.postgres import identities, slots
 from crossfade.drivers.databases.postgres.connect import Conn, fetch, one, run
 from crossfade.drivers.databases.postgres.feed import Names, session
-from crossfade.drivers.databases.postgres.inventory import Inventory, Table
+from crossfade.drivers.databases.postgres.inventory import Table
+from crossfade.drivers.databases.postgres.reverse_tables import tables_now
 from crossfade.drivers.databases.postgres.roundtrip import Identity, Pair, pair_up
 from crossfade.errors import Failed
 from crossfade.model import Endpoint
@@ -28,9 +29,11 @@ __all__ = [
 _SLOT_PATIENCE = 1500  # ms, in the pause
 
 
-def plan(old: Sequence[Table], new: Inventory) -> tuple[list[Pair], list[str]]:
-    """The tables that go back, and why some cannot."""
-    return pair_up(old, new.tables, new.version)
+def plan(old: Sequence[Table], conn: Conn) -> tuple[list[Pair], list[str]]:
+    """The tables that go back, and why some cannot; ``conn`` is on the new side.
+
+    Raises psycopg.Error."""
+    return pair_up(old, tables_now(conn), conn.info.server_version)
 
 
 def against_servers(old: Endpoint, new: Endpoint, names: Names) -> list[str]:
