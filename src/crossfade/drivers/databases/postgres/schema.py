@@ -21,7 +21,7 @@ from crossfade.drivers.databases.postgres.programs import (
 )
 from crossfade.model import Endpoint
 
-__all__ = ["after_rows", "before_rows", "dump_schema", "refresh_views"]
+__all__ = ["after_rows", "before_rows", "chosen", "dump_schema", "refresh_views", "restore"]
 
 _LOCK_PATIENCE = 30  # seconds: longer than any usual DDL of the application
 _VIEWS = " MATERIALIZED VIEW DATA "
@@ -63,29 +63,32 @@ def before_rows(new: Endpoint, version: int, dump: Path, *, ours: str = "") -> N
     """Types, functions, bare tables and their grants.
 
     version is the new server's; ours is the attempt's tag, whose objects are left out."""
-    _restore(new, version, dump, _chosen(dump, "pre-data", ours), jobs=1)
+    restore(new, version, dump, chosen(dump, "pre-data", ours), jobs=1)
 
 
 def after_rows(
     new: Endpoint, version: int, dump: Path, *, jobs: int, memory: int, ours: str = ""
 ) -> None:
     """Indexes, constraints and all else, in ``jobs`` sessions of ``memory`` bytes each."""
-    lines = _chosen(dump, "post-data", ours)
-    _restore(new, version, dump, lines, jobs=jobs, memory=memory)
+    lines = chosen(dump, "post-data", ours)
+    restore(new, version, dump, lines, jobs=jobs, memory=memory)
 
 
 def refresh_views(new: Endpoint, version: int, dump: Path) -> int:
     """Fill the materialized views again, in the order of their dependencies; returns how many."""
-    lines = [line for line in _chosen(dump, "post-data", "") if _VIEWS in line]
+    lines = [line for line in chosen(dump, "post-data", "") if _VIEWS in line]
     if lines:
-        _restore(new, version, dump, lines, jobs=1)
+        restore(new, version, dump, lines, jobs=1)
     return len(lines)
 
 
-def _chosen(dump: Path, section: str, ours: str) -> list[str]:
-    """The lines of the dump's table of contents that are to be restored."""
+def chosen(dump: Path, section: str, ours: str) -> list[str]:
+    """The lines of the dump's table of contents that are to be restored.
+
+    section is pre-data, post-data, or empty for all; ours is the attempt's tag."""
+    part = (f"--section={section}",) if section else ()
     listed = run_program(
-        (find_programs().path("pg_restore"), "--list", f"--section={section}", str(dump)),
+        (find_programs().path("pg_restore"), "--list", *part, str(dump)),
         None,
         doing="read the dump of the schema",
         where=str(dump),
@@ -109,7 +112,7 @@ def _left_out(ours: str) -> re.Pattern[str]:
     )
 
 
-def _restore(
+def restore(
     new: Endpoint,
     version: int,
     dump: Path,
@@ -118,6 +121,7 @@ def _restore(
     jobs: int,
     memory: int = 64 << 20,
 ) -> None:
+    """Restore the ``lines`` of a dump's table of contents in ``jobs`` sessions.  Raises Failed."""
     settings = plain_settings(version) | {
         "synchronous_commit": "off",
         "maintenance_work_mem": f"{memory >> 10}kB",

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
+from urllib.parse import quote
 
 from psycopg import sql
 
@@ -20,11 +21,7 @@ from crossfade.drivers.databases.postgres.copying import Copied, copy_data, defa
 from crossfade.drivers.databases.postgres.digests import digest_tables
 from crossfade.drivers.databases.postgres.inventory import Inventory
 from crossfade.drivers.databases.postgres.place import make_database
-from crossfade.drivers.databases.postgres.properties import (
-    Properties,
-    carry_properties,
-    read_properties,
-)
+from crossfade.drivers.databases.postgres.properties import carry_properties, read_properties
 from crossfade.drivers.databases.postgres.roles import carry_roles, read_roles
 from crossfade.drivers.databases.postgres.schema import after_rows, before_rows, dump_schema
 from crossfade.drivers.databases.postgres.snapshot import use_snapshot
@@ -56,21 +53,20 @@ class SnapshotCopy:
         rate: float | None = None,
     ) -> None:
         self.name, self.old, self.new = name, old, new
-        self.dump = directory / f"{name}-schema.dump"
+        self.dump = directory / f"{quote(name, safe=' ')}-schema.dump"
         self.tag, self.inventory = tag, inventory
         self.jobs, self.rate = jobs or default_jobs(), rate
         self.copied: Copied | None = None
         self.unknown_settings: tuple[str, ...] = ()
 
-    def prepare(self, on: Doing, *, snapshot: str | None = None) -> None:
+    def prepare(self, snapshot: str | None, on: Doing) -> None:
         """The new database stands, is ours and has every table of the old one, but no rows.
 
         The schema is that of now, or that of an exported snapshot."""
         with on.timed(f"schema {self.name}"):
             dump_schema(self.old, self.inventory.version, self.dump, snapshot=snapshot)
-            properties = self._carry_roles()
-            make_database(self.new, self.inventory, properties.owner, self.tag)
-            before_rows(self.new, self._new_version, self.dump, ours=self.tag)
+            self.make_place()
+            before_rows(self.new, self.new_version, self.dump, ours=self.tag)
 
     def copy(self, snapshot: str, on: Doing) -> None:
         """All rows and large objects of the snapshot, without indexes and constraints."""
@@ -81,7 +77,7 @@ class SnapshotCopy:
                 self.new,
                 self.inventory,
                 snapshot,
-                new_version=self._new_version,
+                new_version=self.new_version,
                 jobs=self.jobs,
                 rate=self.rate,
                 told=_counted(progress, total),
@@ -94,15 +90,33 @@ class SnapshotCopy:
         with on.timed(f"indexes {self.name}"):
             after_rows(
                 self.new,
-                self._new_version,
+                self.new_version,
                 self.dump,
                 jobs=self.jobs,
                 memory=_MEMORY,
                 ours=self.tag,
             )
-            with connect(self.old) as conn, explained("read the database's settings", self.old):
-                properties = read_properties(conn)
-            self.unknown_settings = carry_properties(self.new, properties, self.tag)
+            self.give_properties()
+
+    def make_place(self) -> None:
+        """The roles that the new server lacks, and an empty database of ours.  Raises Failed."""
+        with connect(self.old) as old, explained("read the roles", self.old):
+            roles, memberships = read_roles(old, [*self.inventory.roles, self.old.user])
+            properties = read_properties(old)
+        with (
+            connect(self.new, database="template1") as new,
+            explained("make the roles", self.new),
+        ):
+            carry_roles(new, roles, memberships, self.tag)
+        make_database(self.new, self.inventory, properties.owner, self.tag)
+
+    def give_properties(self) -> None:
+        """Owner, grants, settings and comment of the database as a whole.  Raises Failed.
+
+        They come last, since a setting could stand in our own way."""
+        with connect(self.old) as conn, explained("read the database's settings", self.old):
+            properties = read_properties(conn)
+        self.unknown_settings = carry_properties(self.new, properties, self.tag)
 
     def digest_old(self, snapshot: str | None) -> tuple[Digest, str]:
         """All rows of the old side, and its schema's fingerprint, at a snapshot (None: now)."""
@@ -127,21 +141,10 @@ class SnapshotCopy:
             )
 
     @cached_property
-    def _new_version(self) -> int:
+    def new_version(self) -> int:
+        """The new server's version (150018)."""
         with connect(self.new, database="template1") as conn:
             return conn.info.server_version
-
-    def _carry_roles(self) -> Properties:
-        """Make the roles that the new server lacks; returns the old database's properties."""
-        with connect(self.old) as old, explained("read the roles", self.old):
-            roles, memberships = read_roles(old, [*self.inventory.roles, self.old.user])
-            properties = read_properties(old)
-        with (
-            connect(self.new, database="template1") as new,
-            explained("make the roles", self.new),
-        ):
-            carry_roles(new, roles, memberships, self.tag)
-        return properties
 
     def _digest(self, endpoint: Endpoint, snapshot: str | None) -> Digest:
         tables = self.inventory.with_data
