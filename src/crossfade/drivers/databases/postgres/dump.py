@@ -137,6 +137,7 @@ def back_up_to(place: Path, base: SnapshotCopy, jobs: int) -> None:
                 f"--jobs={jobs}",
                 "--no-subscriptions",
                 "--no-tablespaces",
+                "--no-security-labels",
                 "--lock-wait-timeout=30s",
                 f"--snapshot={snapshot}",
                 f"--file={partial / 'data'}",

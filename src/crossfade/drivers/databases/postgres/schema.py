@@ -48,6 +48,7 @@ def dump_schema(old: Endpoint, version: int, to: Path, *, snapshot: str | None =
                 "--section=post-data",
                 "--no-subscriptions",
                 "--no-tablespaces",
+                "--no-security-labels",
                 f"--lock-wait-timeout={_LOCK_PATIENCE}s",
                 *([f"--snapshot={snapshot}"] if snapshot else []),
                 f"--file={partial}",
