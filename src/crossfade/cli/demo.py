@@ -1,4 +1,4 @@
-"""``crossfade demo``: upgrade a real Matrix Synapse in parallel, under load, on this machine."""
+"""``crossfade demo``: upgrade a real application in parallel, under load, on this machine."""
 
 from __future__ import annotations
 
@@ -13,7 +13,18 @@ __all__ = ["add", "run"]
 def add(verbs: Verbs) -> None:
     """Describe the arguments."""
     parser = verb(
-        verbs, "demo", "upgrade a real Matrix Synapse, under load, on this machine", site=False
+        verbs, "demo", "upgrade a real application, under load, on this machine", site=False
+    )
+    parser.add_argument(
+        "--db",
+        choices=["sqlite", "postgres", "mariadb"],
+        default="sqlite",
+        help="where its data is; servers are installed if need be, and started (default: sqlite)",
+    )
+    parser.add_argument(
+        "--app",
+        choices=["synapse", "mlflow"],
+        help="Matrix Synapse, or MLflow (default: synapse; mlflow on mariadb)",
     )
     parser.add_argument(
         "--break",
@@ -35,5 +46,10 @@ def run(options: argparse.Namespace) -> int:
     from crossfade.demo import run_demo
 
     return run_demo(
-        options.directory, broken=options.broken, as_json=options.json, teller=Console()
+        options.directory,
+        database=options.db,
+        application=options.app,
+        broken=options.broken,
+        as_json=options.json,
+        teller=Console(),
     )

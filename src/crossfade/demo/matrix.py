@@ -8,53 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import http.client
 import json
 import secrets
 from urllib.parse import quote
 
-from crossfade.model import Address
+from crossfade.demo.connection import Connection, WrongAnswer
 
-__all__ = ["Connection", "MatrixError", "User", "register"]
-
-
-class MatrixError(Exception):
-    """An answer that is not 200."""
-
-
-class Connection:
-    """One keep-alive connection to a server.  Not for several threads at once."""
-
-    def __init__(self, address: Address, timeout: float = 90.0) -> None:
-        self._http = http.client.HTTPConnection(address.host, address.port, timeout=timeout)
-
-    def call(
-        self, method: str, path: str, body: object = None, token: str = "", raw: bytes | None = None
-    ) -> bytes:
-        """One request; the body of its answer.  Raises MatrixError, OSError or HTTPException."""
-        data = raw if raw is not None else None if body is None else json.dumps(body).encode()
-        headers = {"Content-Type": "text/plain" if raw is not None else "application/json"}
-        if token:
-            headers["Authorization"] = f"Bearer {token}"
-        self._http.request(method, path, data, headers)
-        answer = self._http.getresponse()
-        text = answer.read()
-        if answer.status != 200:
-            raise MatrixError(f"{method} {path.partition('?')[0]}: {answer.status}")
-        return text
-
-    def json(
-        self, method: str, path: str, body: object = None, token: str = ""
-    ) -> dict[str, object]:
-        """The same, with a JSON object as answer."""
-        found = json.loads(self.call(method, path, body, token))
-        if not isinstance(found, dict):
-            raise MatrixError(f"{method} {path}: not an object")
-        return found
-
-    def close(self) -> None:
-        """Close it; a broken one too."""
-        self._http.close()
+__all__ = ["User", "register"]
 
 
 class User:
@@ -82,8 +42,7 @@ class User:
     def event(self, on: Connection, room: str, event: str) -> str:
         """The text of a message."""
         path = f"/_matrix/client/v3/rooms/{quote(room)}/event/{quote(event)}"
-        content = on.json("GET", path, token=self.token)["content"]
-        return str(content["body"]) if isinstance(content, dict) else ""
+        return str(on.json("GET", path, token=self.token)["content"]["body"])
 
     def messages(self, on: Connection, room: str) -> dict[str, str]:
         """Text by event id of all messages of a room."""
@@ -122,7 +81,7 @@ class User:
         place = uri.removeprefix("mxc://")
         try:
             return on.call("GET", f"/_matrix/client/v1/media/download/{place}", token=self.token)
-        except MatrixError:
+        except WrongAnswer:
             return on.call("GET", f"/_matrix/media/v3/download/{place}", token=self.token)
 
 

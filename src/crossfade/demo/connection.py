@@ -1,0 +1,48 @@
+"""One HTTP connection of the demo's clients."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from typing import Any
+
+from crossfade.model import Address
+
+__all__ = ["Connection", "WrongAnswer"]
+
+
+class WrongAnswer(Exception):
+    """An answer that is not 200, or that says something else than was written."""
+
+
+class Connection:
+    """One keep-alive connection to a server.  Not for several threads at once."""
+
+    def __init__(self, address: Address, timeout: float = 180.0) -> None:
+        self._http = http.client.HTTPConnection(address.host, address.port, timeout=timeout)
+
+    def call(
+        self, method: str, path: str, body: object = None, token: str = "", raw: bytes | None = None
+    ) -> bytes:
+        """One request; the body of its answer.  Raises WrongAnswer, OSError or HTTPException."""
+        data = raw if raw is not None else None if body is None else json.dumps(body).encode()
+        headers = {"Content-Type": "text/plain" if raw is not None else "application/json"}
+        if token:
+            headers["Authorization"] = f"Bearer {token}"
+        self._http.request(method, path, data, headers)
+        answer = self._http.getresponse()
+        text = answer.read()
+        if answer.status != 200:
+            raise WrongAnswer(f"{method} {path.partition('?')[0]}: {answer.status}")
+        return text
+
+    def json(self, method: str, path: str, body: object = None, token: str = "") -> dict[str, Any]:
+        """The same, with a JSON object as answer."""
+        found = json.loads(self.call(method, path, body, token))
+        if not isinstance(found, dict):
+            raise WrongAnswer(f"{method} {path}: not an object")
+        return found
+
+    def close(self) -> None:
+        """Close it; a broken one too."""
+        self._http.close()
