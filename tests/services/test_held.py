@@ -472,6 +472,24 @@ def test_holder_outlives_us_and_ends_after_the_program(case: Cases) -> None:
     assert one.holder().doors() is None
 
 
+def test_migration_that_cannot_be_held(case: Cases) -> None:
+    """It is run plainly, the program is held all the same; and the door that nobody used does not
+    tie the program to the tool, which is killed."""
+    refuses = "import os\nif 'CROSSFADE_HELD' in os.environ: raise SystemExit(5)\n"
+    one = case(migration=refuses + MIGRATION)
+    die_after(one, "start")
+    eventually(lambda: one.logged("read stale migrated") == 1)
+    applications = [line.rpartition("application_name=")[2] for line in one.log()[one.began :]]
+    assert applications == ["migration", "server"]
+    until = time.monotonic() + 1.5
+    while time.monotonic() < until:
+        doors = one.holder().doors()
+        assert doors is not None
+        assert [door["state"] for door in doors.values()] == ["open", "given-up"]
+        assert one.service.look().running is True
+        time.sleep(0.1)
+
+
 def test_holder_ends_by_itself(hold: Any, postgres: PostgresServer) -> None:
     """When the last process with the service's mark has been gone for a while it ends."""
     mark = f"alone-{os.getpid()}-{time.monotonic_ns()}"

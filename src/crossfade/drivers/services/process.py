@@ -162,6 +162,7 @@ class ProcessService:
         if held is None or held.stdin is None:
             return None
         self._note.remove()
+        self._at_doors.close()  # an earlier start's
         try:
             held.stdin.write(b"go\n")
             held.stdin.close()
