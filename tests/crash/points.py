@@ -50,7 +50,20 @@ _SQLITE = _Parts(
     way_back=(),
     after_commit=("digests",),
 )
-_POSTGRES = _Parts(backup=(), restore=(), last=(), way_back=(), after_commit=())
+_POSTGRES = _Parts(
+    backup=("feed-main",),
+    restore=(
+        *("schema-main", "copy-main", "indexes-main", "digest-main", "catch-up-main"),
+        *("analyze-main", "first-proof-main"),
+    ),
+    last=("last-changes-main", "proof-main", "sequences-main", "detach-main"),
+    way_back=("way-back-main",),
+    after_commit=("reverse-feed-main",),
+    bring_back=(
+        *("fence-new-main", "last-changes-back-main", "sequences-back-main"),
+        *("proof-back-main", "detach-main"),
+    ),
+)
 _MYSQL = _Parts(backup=(), restore=(), last=(), way_back=(), after_commit=())
 
 

@@ -16,7 +16,6 @@ from tests.crash.points import ON_SERVERS
 from tests.testbed.client import Client
 from tests.testbed.servers import KINDS
 from tests.testbed.site import Site, eventually
-from tests.testbed.traces import differences
 
 from crossfade.model import Side
 
@@ -75,7 +74,7 @@ def test_rehearsal(make_site: Make, kind: str, points: list[str]) -> None:
             assert site.version() == "1.0", point
         site.run("rehearse")
     whole(client, site)
-    assert differences(before, site.stand()) == {}
+    assert site.left(before) == {}
     assert not (site.directory / "try").exists()
 
 
@@ -93,7 +92,7 @@ def test_cutover_before_its_commit(make_site: Make, kind: str, points: list[str]
         assert site.version() == "2.0"
         site.run("rollback", "--yes")
     whole(client, site)
-    assert differences(before, site.stand(), but=(site.databases[Side.NEW].database,)) == {}
+    assert site.left(before, site.databases[Side.NEW].database) == {}
 
 
 @pytest.mark.parametrize(("kind", "points"), groups("committed", 5), ids=name)
@@ -110,7 +109,7 @@ def test_cutover_after_its_commit(make_site: Make, kind: str, points: list[str])
             site.run("rollback", "--yes")
             assert site.version() == "1.0", point
     whole(client, site)
-    assert differences(before, site.stand(), but=(site.databases[Side.NEW].database,)) == {}
+    assert site.left(before, site.databases[Side.NEW].database) == {}
 
 
 @pytest.mark.parametrize(("kind", "points"), groups("rollback", 12), ids=name)
@@ -128,7 +127,7 @@ def test_rollback(make_site: Make, kind: str, points: list[str]) -> None:
         site.run("rollback", "--yes")
     whole(client, site)
     assert site.version() == "1.0"
-    assert differences(before, site.stand(), but=(site.databases[Side.NEW].database,)) == {}
+    assert site.left(before, site.databases[Side.NEW].database) == {}
 
 
 @pytest.mark.parametrize(("kind", "points"), groups("going_back", 18), ids=name)
@@ -145,7 +144,7 @@ def test_going_back(make_site: Make, kind: str, points: list[str]) -> None:
         assert site.run("cutover", "--yes", ok=False).code == 5
     whole(client, site)
     assert site.version() == "1.0"
-    assert differences(before, site.stand()) == {}
+    assert site.left(before) == {}
 
 
 @pytest.mark.parametrize("kind", KINDS)

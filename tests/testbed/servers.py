@@ -6,13 +6,14 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from pathlib import Path
 from shutil import rmtree
 from typing import Any
 
 from crossfade.model import Side
-from crossfade.testing.servers import MariadbServer, PostgresServer
+from crossfade.testing.servers import MariadbServer, PostgresServer, majors
 
 __all__ = [
     "FOLLOWED",
@@ -85,7 +86,7 @@ def make_pair(
     new: Mapping[str, str] | None = None,
 ) -> Iterator[Pair]:
     """Two running servers below a directory, ended afterwards."""
-    make: Any = PostgresServer if kind == "postgres" else MariadbServer
+    make: Any = partial(PostgresServer, major=debians()) if kind == "postgres" else MariadbServer
     given = {"old": FOLLOWED[kind] if old is None else old, "new": new or FOLLOWED[kind]}
     with ExitStack() as stack:
         servers = {
@@ -93,6 +94,12 @@ def make_pair(
             for side, settings in given.items()
         }
         yield Pair(kind, servers["old"], servers["new"])
+
+
+def debians() -> int:
+    """The PostgreSQL major of the distribution: its client programs are here, too."""
+    places = Path("/usr/lib/postgresql")
+    return max(major for major in majors() if (places / f"{major}/bin/pg_dump").exists())
 
 
 def shared(kind: str) -> Pair:

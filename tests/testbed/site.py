@@ -205,6 +205,17 @@ class Site:
         assert self.pair
         return traces.of_pair(self.pair)
 
+    def left(self, before: Mapping[Side, traces.Traces], *but: str) -> dict[str, Any]:
+        """How both servers' catalogues differ from before, without what has one of ``but`` in it.
+
+        A process that watches for us may take a moment to end; so this waits a little."""
+        until = time.monotonic() + 15
+        while True:
+            found = traces.differences(before, self.stand(), but=but)
+            if not found or time.monotonic() > until:
+                return found
+            time.sleep(0.3)
+
     def reach(self, side: Side, at: Address) -> None:
         """Say in the manifest how the other side's server reaches this side's database."""
         self.reached_at[side] = at

@@ -74,7 +74,7 @@ def nothing_left(site: Site, before: Any) -> None:
     """Nothing stands on either server that was not there before."""
     left = site.run("doctor", "--json", ok=False)
     assert (left.code, left.json["left"]) == (0, []), left.out
-    assert differences(before, site.stand()) == {}
+    assert site.left(before) == {}
 
 
 def done_after_all(site: Site) -> None:
