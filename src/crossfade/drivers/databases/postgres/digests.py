@@ -59,8 +59,8 @@ def row_hash(table: Table) -> sql.Composed:
     groups: list[sql.Composable] = [sql.SQL("0::int8")]
     for first in range(0, len(columns), _NESTED):
         hashed: sql.Composable = sql.SQL("{}::int8").format(sql.Literal(first))
-        for column in columns[first : first + _NESTED]:
-            hashed = _with(column, hashed)
+        for number, column in enumerate(columns[first : first + _NESTED], first + 1):
+            hashed = _with(column, number, hashed)
         groups.append(hashed)
     return sql.SQL("({})").format(sql.SQL(" # ").join(groups))
 
@@ -119,16 +119,17 @@ def digest_tables(
     return Digest(parts)
 
 
-def _with(column: Column, seed: sql.Composable) -> sql.Composed:
+def _with(column: Column, number: int, seed: sql.Composable) -> sql.Composed:
     """The hash of a column's value, seeded with the hash of the columns before it.
 
     The functions return null for null, so a nullable column is hashed by itself, and mixed in.
+    number counts the columns with data: attribute numbers differ once a column was dropped.
     """
     name = sql.Identifier(column.name)
     form = _HASHES.get(column.base, _OTHERS)
     if column.not_null:
         return _fill(form, name, seed)
-    position = sql.Literal(column.position)
+    position = sql.Literal(number)
     alone = _fill(form, name, sql.SQL("{}::int8").format(position))
     return sql.SQL("hashint4extended({n}, ({seed}) # coalesce({alone}, {n}))").format(
         n=position, seed=seed, alone=alone
