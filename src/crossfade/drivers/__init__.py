@@ -5,7 +5,7 @@ Built-ins are listed here, for reading; they also stand under the entry-point gr
 way to be made:
 
     hosts      Driver(secrets=callable)            installs   Driver(host, root, packages)
-    services   Driver(spec, keep)                  databases  Driver(name, path)
+    services   Driver(spec, keep)                  databases  Driver(name, path or endpoint)
     files      Driver(name, path)                  traffic    Driver(listen, directory)
 """
 
