@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
-from crossfade.drivers.databases.mysql.connect import Conn, fetch, ident, is_mariadb
+from crossfade.drivers.databases.mysql.connect import Ask, Conn, fetch, ident, is_mariadb
 
 __all__ = ["Catalog", "Column", "Reference", "Table", "definitions", "fingerprint", "read_catalog"]
 
@@ -244,20 +244,19 @@ def _references(conn: Conn, database: str) -> tuple[Reference, ...]:
     )
 
 
-def definitions(conn: Conn, catalog: Catalog) -> dict[str, str]:
+def definitions(conn: Conn, catalog: Catalog, ask: Ask | None = None) -> dict[str, str]:
     """How everything in the database is made, by ``kind name``, without counters.
 
-    Our own fence's triggers are left out; the session must have that database as its own."""
+    Our own fence's triggers are left out; the session must have that database as its own.  ask
+    reads sequences where the session cannot."""
     found: dict[str, str] = {"database": f"{catalog.charset} {catalog.collation}"}
     for name in (*catalog.tables, *catalog.views):
         row = fetch(conn, f"show create table {ident(name)}")[0]
         found[f"table {name}"] = _without_counter(str(row[1]))
     for name in catalog.sequences:
-        row = fetch(conn, f"show create table {ident(name)}")[0]
-        found[f"sequence {name}"] = " ".join(
-            str(value)
-            for value in fetch(conn, f"select * from {ident(name)}")[0][1:6]  # noqa: S608
-        )
+        query = f"select * from {ident(name)}"  # noqa: S608
+        row = (ask(query) if ask else fetch(conn, query))[0]
+        found[f"sequence {name}"] = " ".join(map(str, row[1:6]))
     for kind, name in catalog.routines:
         row = fetch(conn, f"show create {kind} {ident(name)}")[0]
         found[f"{kind.lower()} {name}"] = f"{row[1]} {row[2]}"

@@ -8,7 +8,7 @@ never appear in an error.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeAlias
 
 import pymysql
@@ -20,6 +20,7 @@ from crossfade.manifest import resolve
 from crossfade.model import Endpoint
 
 __all__ = [
+    "Ask",
     "Conn",
     "Row",
     "connect",
@@ -38,6 +39,8 @@ __all__ = [
 
 Conn: TypeAlias = "Connection[Cursor]"
 Row: TypeAlias = tuple[Any, ...]
+Ask: TypeAlias = Callable[[str], list[Row]]
+"""Asks a database about its sequences: while the fence holds, through the fence's own session."""
 
 _OURS = (
     "set session sql_mode = '', time_zone = '+00:00', wait_timeout = 28800,"

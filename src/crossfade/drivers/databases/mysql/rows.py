@@ -16,7 +16,7 @@ from pymysql.constants import COMMAND
 from crossfade.drivers.databases.mysql.catalog import Column, Table
 from crossfade.drivers.databases.mysql.connect import Conn, ident
 
-__all__ = ["TEXT", "line", "load", "load_statement", "read_lines"]
+__all__ = ["TEXT", "line", "line_of", "load", "load_statement", "read_lines"]
 
 TEXT = {"char", "varchar", "tinytext", "text", "mediumtext", "longtext", "enum", "set", "json"}
 _BYTES = {"binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob"}
@@ -31,7 +31,12 @@ _BLOCK = 1 << 19
 
 def line(table: Table) -> str:
     """The SQL expression of a row's line: fields escaped by a backslash, ended by a line feed."""
-    fields = [_field(column) for column in table.carried]
+    return line_of(table.carried)
+
+
+def line_of(columns: Iterable[Column]) -> str:
+    """The same for some columns."""
+    fields = [_field(column) for column in columns]
     return "concat(" + f", {_FIELD}, ".join(fields) + f", {_LINE})"
 
 

@@ -11,9 +11,18 @@ from collections.abc import Callable, Iterable
 import pymysql
 
 from crossfade.drivers.databases.mysql.catalog import Catalog
-from crossfade.drivers.databases.mysql.connect import Conn, fetch, ident, one, run, text
+from crossfade.drivers.databases.mysql.connect import Ask, Conn, fetch, ident, one, run, text
 
-__all__ = ["drop_everything", "enable_events", "make_rest", "make_tables", "mark_ours"]
+__all__ = [
+    "analyze",
+    "drop_everything",
+    "enable_events",
+    "is_ours",
+    "make_rest",
+    "make_tables",
+    "mark_ours",
+    "unmark",
+]
 
 _MARK = "crossfade"
 
@@ -27,16 +36,27 @@ def mark_ours(new: Conn, database: str, like: Catalog | None, tag: str) -> None:
     run(new, f"alter database {ident(database)}{sets} comment {text_literal(f'{_MARK} {tag}')}")
 
 
+def unmark(new: Conn, database: str) -> None:
+    """The database is no longer ours: it is the application's."""
+    found = fetch(
+        new,
+        "select schema_comment from information_schema.schemata where schema_name = %s",
+        (database,),
+    )
+    if found and is_ours(str(found[0][0])):
+        run(new, f"alter database {ident(database)} comment ''")
+
+
 def text_literal(value: str) -> str:
     """A quoted literal, where the server takes no other form."""
     return "'" + value.replace("\\", "\\\\").replace("'", "''") + "'"
 
 
-def make_tables(old: Conn, new: Conn, catalog: Catalog) -> None:
+def make_tables(old: Conn, new: Conn, catalog: Catalog, ask: Ask) -> None:
     """Every table and sequence, without rows; both sessions have their database as their own."""
     run(new, "set session foreign_key_checks = 0, check_constraint_checks = 0")
     for name in catalog.sequences:  # a column's default may ask one
-        run(new, str(fetch(old, f"show create table {ident(name)}")[0][1]))
+        run(new, str(ask(f"show create table {ident(name)}")[0][1]))
     _retried(
         catalog.tables,
         lambda name: run(new, str(fetch(old, f"show create table {ident(name)}")[0][1])),
@@ -78,6 +98,12 @@ def drop_everything(new: Conn, catalog: Catalog) -> None:
         run(new, f"drop sequence if exists {ident(name)}")
     for kind, name in catalog.routines:
         run(new, f"drop {kind} if exists {ident(name)}")
+
+
+def analyze(new: Conn, catalog: Catalog) -> None:
+    """Statistics for the new server's planner."""
+    for name in catalog.tables:
+        fetch(new, f"analyze no_write_to_binlog table {ident(name)}")
 
 
 def _make_view(old: Conn, new: Conn, name: str) -> None:

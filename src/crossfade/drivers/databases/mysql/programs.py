@@ -1,0 +1,132 @@
+"""The servers' own client programs, for backups and archives; passwords go by option file."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import os
+import shutil
+import subprocess
+import tempfile
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from crossfade.drivers.databases.mysql.connect import password_of
+from crossfade.errors import Failed
+from crossfade.model import Endpoint, Finding
+
+__all__ = ["access", "dump_to", "find_program", "load_from", "whole"]
+
+_NAMES = {"dump": ("mariadb-dump", "mysqldump"), "client": ("mariadb", "mysql")}
+
+
+def find_program(what: str) -> str:
+    """The program for ``dump`` or ``client``.  Raises Failed ``program-missing``."""
+    for name in _NAMES[what]:
+        found = shutil.which(name)
+        if found:
+            return found
+    raise Failed(
+        "program-missing",
+        f"{_NAMES[what][0]} is not installed on this machine.",
+        where="needed: the package mariadb-client (Debian)",
+    )
+
+
+@contextlib.contextmanager
+def access(endpoint: Endpoint) -> Iterator[str]:
+    """An option file (mode 0600) with which a client logs in as our administrator; the argument.
+
+    The file is gone when the context ends."""
+    with tempfile.TemporaryDirectory(prefix="crossfade-") as place:
+        file = Path(place) / "options.cnf"
+        password = password_of(endpoint).replace("\\", "\\\\").replace('"', '\\"')
+        lines = (
+            "[client]",
+            f"host={endpoint.address.host}",
+            f"port={endpoint.address.port}",
+            f'user="{endpoint.admin}"',
+            f'password="{password}"',
+            "protocol=tcp",
+            "",
+        )
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as opened:
+            opened.write("\n".join(lines))
+        yield f"--defaults-file={file}"
+
+
+def dump_to(endpoint: Endpoint, file: Path) -> int:
+    """A compressed dump with everything of the database, at one moment; returns its bytes."""
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    partial = file.with_name(file.name + ".partial")
+    options = (
+        "--single-transaction", "--quick", "--routines", "--events", "--triggers", "--hex-blob",
+        "--default-character-set=utf8mb4", "--tz-utc",
+    )  # fmt: skip
+    with access(endpoint) as by, partial.open("wb") as opened:
+        partial.chmod(0o600)
+        writer = (find_program("dump"), by, *options, endpoint.database)
+        _piped(writer, ("gzip", "-1"), opened.fileno(), endpoint)
+        os.fsync(opened.fileno())
+    partial.replace(file)
+    return file.stat().st_size
+
+
+def load_from(endpoint: Endpoint, database: str, file: Path) -> None:
+    """Read a compressed dump back into a database.  Raises Failed."""
+    with access(endpoint) as by, open(os.devnull, "wb") as nothing:  # noqa: PTH123
+        client = (find_program("client"), by, "--binary-mode", database)
+        _piped(("gzip", "-dc", str(file)), client, nothing.fileno(), endpoint)
+
+
+def _piped(writer: Sequence[str], reader: Sequence[str], out: int, endpoint: Endpoint) -> None:
+    """Run two programs, one feeding the other; both must end well."""
+    with tempfile.TemporaryFile() as words:
+        first = subprocess.Popen(
+            writer, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=words
+        )
+        assert first.stdout is not None  # noqa: S101  a pipe was asked for
+        try:
+            second = subprocess.Popen(reader, stdin=first.stdout, stdout=out, stderr=words)
+            first.stdout.close()
+            statuses = (second.wait(), first.wait())
+        finally:
+            if first.poll() is None:
+                first.kill()
+                first.wait()
+        if any(statuses):
+            words.seek(0)
+            said = words.read().decode("utf-8", "replace").strip().splitlines()[-3:]
+            name = Path(writer[0]).name
+            raise Failed(
+                "database-dump-failed",
+                f"{name} or {Path(reader[0]).name} failed (exit {statuses[1]}, {statuses[0]}).",
+                where="\n".join((str(endpoint), *said)),
+            )
+
+
+def whole(name: str, file: Path) -> Finding:
+    """Whether a compressed dump is whole: it unpacks, and ends with the client's own last line."""
+    try:
+        tail = _tail(file)
+    except (OSError, EOFError, zlib.error):
+        tail = b""
+    ended = b"-- Dump completed" in tail
+    return Finding(
+        claim=f"the dump of database {name} is whole",
+        expected="ends with 'Dump completed'",
+        observed=f"{file.stat().st_size} bytes, " + ("ends so" if ended else "does not end so"),
+        source=str(file),
+        holds=ended,
+    )
+
+
+def _tail(file: Path) -> bytes:
+    """The last bytes of what a compressed file holds."""
+    tail = b""
+    with gzip.open(file, "rb") as opened:
+        while block := opened.read(1 << 22):
+            tail = (tail + block)[-200:]
+    return tail
