@@ -237,6 +237,30 @@ def test_who_stands_in_the_way_is_disconnected_and_readers_are_not(
     assert server.sql("select 1 from pg_class where relname = 'unseen'", database="Ä pp") == []
 
 
+def test_autovacuum_is_ended_and_logins_are_not_held_up(
+    server: PostgresServer, endpoint: Endpoint
+) -> None:
+    """A worker that vacuums a table slowly does not cost the pause a second."""
+    server.sql(
+        """create table slow (i int) with (autovacuum_vacuum_threshold = 1,
+             autovacuum_vacuum_scale_factor = 0, autovacuum_analyze_threshold = 1000000,
+             autovacuum_vacuum_cost_delay = 100, autovacuum_vacuum_cost_limit = 1);
+           insert into slow select generate_series(1, 30000);
+           delete from slow where i % 2 = 0""",
+        database="Ä pp",
+    )
+    working = (
+        "select 1 from pg_stat_activity where backend_type = 'autovacuum worker'"
+        " and query like '%slow%'"
+    )
+    wait_until("autovacuum works", lambda: server.sql(working), 60)
+    with closing(Fence.take(endpoint)):
+        assert prove(endpoint).holds
+        with closing(session(server, "Grantée")) as conn:
+            assert conn.execute("select count(*) from fast").fetchone()
+    server.sql("drop table slow", database="Ä pp")
+
+
 def test_a_prepared_transaction_is_named_and_not_touched(
     server: PostgresServer, endpoint: Endpoint
 ) -> None:

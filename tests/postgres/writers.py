@@ -102,6 +102,7 @@ WRITERS: dict[str, Callable[[Conn], None]] = {
     "row lock": _sql('select * from "T""one" for update'),
     "new table": _sql("create table public.n (i int)", "insert into public.n values (1)"),
     "table as": _sql("create table public.n as select 1 as one"),
+    "temporary table": _sql("create temporary table t (i int)"),
     "new large object": _sql("select lo_create(0)"),
     "large object": _sql("select lo_put(4711, 0, 'LARGE')"),
     "read-write": _sql("set transaction read write", "insert into fast values (1)"),

@@ -23,7 +23,7 @@ from crossfade.drivers.databases.postgres.feed import session
 from crossfade.drivers.databases.postgres.inventory import Table
 from crossfade.model import Endpoint
 
-__all__ = ["Left", "differing", "export"]
+__all__ = ["Left", "counted_otherwise", "differing", "export"]
 
 _AT_ONCE = 2000
 Row = tuple[list[str | None], str, str]
@@ -69,6 +69,20 @@ def differing(old: Conn, new: Conn, table: Table, twin: Table) -> bool:
     with ThreadPoolExecutor(1) as beside:
         here = beside.submit(fetch, new, query)
         return bool(fetch(old, query) != here.result())
+
+
+def counted_otherwise(old: Conn, new: Conn, tables: Sequence[Table]) -> list[str]:
+    """The tables that have not the same number of rows on both sides."""
+    wrong: list[str] = []
+    for begin in range(0, len(tables), 200):
+        few = tables[begin : begin + 200]
+        counts = sql.SQL(", ").join(
+            sql.SQL("(select count(*) from only {})").format(table.sql) for table in few
+        )
+        query = sql.SQL("select {}").format(counts)
+        both = zip(few, *fetch(old, query), *fetch(new, query), strict=True)
+        wrong += [str(table) for table, here, there in both if here != there]
+    return wrong
 
 
 def _export(old: Conn, new: Conn, table: Table, twin: Table, to: Path) -> Left:

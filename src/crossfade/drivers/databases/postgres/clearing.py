@@ -18,6 +18,7 @@ from crossfade.model import Endpoint
 __all__ = ["clear_the_way", "end_uncommitted", "prepared", "refuse_prepared"]
 
 _LOOK_EVERY = 0.004  # seconds; asking takes the server 0.1 ms
+_OURS = 0.5  # seconds
 
 
 def clear_the_way(conn: Conn, other: Conn, lock: sql.Composed | sql.SQL, deadline: float) -> None:
@@ -43,12 +44,15 @@ def end_uncommitted(conn: Conn, other: Conn, deadline: float) -> None:
     """Disconnect who had written something before now that is not committed, and wait for them.
 
     ``conn`` holds the locks.  Without a new lock such a session could still fill a table that it
-    has just made and that nobody else sees yet.  Raises Failed ``fence-not-had``."""
+    has just made and that nobody else sees yet.  Crossfade's own short transactions are given the
+    time to end.  Raises Failed ``fence-not-had``."""
     now = one(other, "select pg_catalog.clock_timestamp()")
+    spare = time.monotonic() + _OURS
     while True:
         rows = fetch(
             other,
-            """select pid from pg_catalog.pg_stat_activity
+            """select pid, application_name like 'crossfade%%'
+               from pg_catalog.pg_stat_activity
                where datname = pg_catalog.current_database() and backend_xid is not null
                  and xact_start <= %s and pid <> %s and pid <> pg_catalog.pg_backend_pid()""",
             (now, conn.info.backend_pid),
@@ -56,12 +60,13 @@ def end_uncommitted(conn: Conn, other: Conn, deadline: float) -> None:
         if not rows:
             return
         if time.monotonic() > deadline:
-            pids = ", ".join(str(pid) for (pid,) in rows)
+            pids = ", ".join(str(pid) for pid, _ in rows)
             raise Failed(
                 "fence-not-had",
                 f"The database could not be fenced: session {pids} has written and does not end.",
             )
-        _disconnect(other, [int(pid) for (pid,) in rows])
+        late = time.monotonic() > spare
+        _disconnect(other, [int(pid) for pid, ours in rows if late or not ours])
         time.sleep(_LOOK_EVERY)
 
 

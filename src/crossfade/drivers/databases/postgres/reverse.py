@@ -256,7 +256,7 @@ class ReverseFeed:
                 if p.old.kind == "partitioned" and behind.differing(old, new, p.old, p.new)
             ]
             small = [p.old for p in pairs if p.old.kind == "table" and p.new.bytes <= _SMALL]
-            wrong += _counted_otherwise(old, new, small)
+            wrong += behind.counted_otherwise(old, new, small)
             seen = f"{proof.compared} changed rows compared, {len(small)} tables counted"
         if wrong:
             seen += "; differs in " + ", ".join(dict.fromkeys(wrong[:5]))
@@ -285,17 +285,3 @@ def _session(endpoint: Endpoint) -> Conn:
         if error.code == "database-missing":
             raise _Missing(error.code, error.what, where=error.where) from None
         raise
-
-
-def _counted_otherwise(old: Conn, new: Conn, tables: Several[Table]) -> list[str]:
-    """The tables that have not the same number of rows on both sides."""
-    wrong: list[str] = []
-    for begin in range(0, len(tables), 200):
-        few = tables[begin : begin + 200]
-        counts = sql.SQL(", ").join(
-            sql.SQL("(select count(*) from only {})").format(table.sql) for table in few
-        )
-        query = sql.SQL("select {}").format(counts)
-        both = zip(few, *fetch(old, query), *fetch(new, query), strict=True)
-        wrong += [str(table) for table, here, there in both if here != there]
-    return wrong

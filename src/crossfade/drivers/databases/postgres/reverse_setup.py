@@ -33,7 +33,10 @@ def plan(old: Sequence[Table], conn: Conn) -> tuple[list[Pair], list[str]]:
     """The tables that go back, and why some cannot; ``conn`` is on the new side.
 
     Raises psycopg.Error."""
-    return pair_up(old, tables_now(conn), conn.info.server_version)
+    pairs, reasons = pair_up(old, tables_now(conn), conn.info.server_version)
+    if one(conn, "select exists (select from pg_catalog.pg_largeobject_metadata)"):
+        reasons.append("large objects cannot be followed")
+    return pairs, reasons
 
 
 def against_servers(old: Endpoint, new: Endpoint, names: Names) -> list[str]:
