@@ -70,7 +70,7 @@ def find_programs(*versions: int) -> Programs:
 
     Raises Failed ``program-missing`` that names the package."""
     wanted = max((version // 10000 for version in versions), default=0)
-    found = _newest()
+    found = _newest(os.environ.get("PATH", os.defpath))
     if found is None or found.major < wanted:
         have = "there is none" if found is None else f"the newest here is of version {found.major}"
         raise Failed(
@@ -83,8 +83,9 @@ def find_programs(*versions: int) -> Programs:
 
 
 @cache
-def _newest() -> Programs | None:
-    directories = [Path(entry) for entry in os.get_exec_path()]
+def _newest(path: str) -> Programs | None:
+    """The newest programs on the ``path`` and in the usual places."""
+    directories = [Path(entry) for entry in path.split(os.pathsep) if entry]
     for pattern in _PLACES:
         directories += Path("/").glob(pattern.removeprefix("/"))
     best: Programs | None = None
