@@ -6,7 +6,6 @@ steps a thread of its own keeps what is left to compare small.
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
 from contextlib import AbstractContextManager
@@ -29,6 +28,9 @@ _CLOSE = 0.5
 """Seconds for the last captured position to be applied: then the feed follows closely."""
 _HOPELESS = 6
 """So many waits that do not get shorter: the new side is slower than the old one."""
+
+
+_NO_MORE = ("feed-slot-lost", "feed-given-up", "database-missing")
 
 
 class GivenUp(Protocol):
@@ -186,6 +188,12 @@ class Keeper:
         while not self._over.is_set():
             began = time.monotonic()
             # Whatever stands in the way now is met again, and told, by whoever stops us.
-            with contextlib.suppress(CrossfadeError, psycopg.Error):
+            try:
                 self._following.round(patience=5.0)
+            except Failed as error:
+                if error.code in _NO_MORE:
+                    self._following.close()
+                    return
+            except (CrossfadeError, psycopg.Error):
+                pass
             self._over.wait(max(1.0, 10 * (time.monotonic() - began)))

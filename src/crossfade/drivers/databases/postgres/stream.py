@@ -17,12 +17,12 @@ from crossfade.drivers.databases.postgres import feed, identities, sequences, sl
 from crossfade.drivers.databases.postgres.catalog import schema_fingerprint
 from crossfade.drivers.databases.postgres.connect import explained
 from crossfade.drivers.databases.postgres.feed import Names
-from crossfade.drivers.databases.postgres.following import Following, Keeper
+from crossfade.drivers.databases.postgres.following import Following
 from crossfade.drivers.databases.postgres.inventory import Inventory
 from crossfade.drivers.databases.postgres.leaving import leave
+from crossfade.drivers.databases.postgres.living import living
 from crossfade.drivers.databases.postgres.proof import Difference, Proof
 from crossfade.drivers.databases.postgres.remembered import Remembered
-from crossfade.drivers.databases.postgres.slots import Exported
 from crossfade.drivers.databases.postgres.snapshot_copy import SnapshotCopy
 from crossfade.drivers.databases.postgres.subscription import (
     detach,
@@ -69,13 +69,11 @@ class StreamWay:
         self.tables = inventory.with_data
         self._place = _place(directory, self.names)
         self._state = Remembered(self._place / "state")
-        self._snapshot: Exported | None = None
-        self._held = contextlib.ExitStack()
-        self._keeper: Keeper | None = None
+        self._living = living(self._place)
 
     def back_up(self, on: Doing) -> list[Finding]:
         """Make the feed on the old side; its snapshot is kept open for ``restore``."""
-        if self._snapshot is None and not self._follows():
+        if self._living.snapshot is None and not self._follows():
             with on.timed(f"feed {self.name}"):
                 self._begin()
         since = slots.words_of(int(self._state["since"]))
@@ -86,7 +84,7 @@ class StreamWay:
         """Copy the snapshot, prove it, and follow."""
         findings: list[Finding] = []
         if not self._follows():
-            if self._snapshot is None:
+            if self._living.snapshot is None:
                 self._begin()
             findings += self._copy(on)
             if not all(finding.holds for finding in findings):
@@ -135,11 +133,6 @@ class StreamWay:
 
     def let_go(self) -> list[str]:
         """Remove the feed from both sides; what was removed, in words.  Raises Failed."""
-        if self._keeper is not None:
-            self._keeper.stop().close()
-            self._keeper = None
-        self._held.close()
-        self._snapshot = None
         return let_go(self.old, self.new, self.names, self._place.parent)
 
     def _begin(self) -> None:
@@ -157,17 +150,15 @@ class StreamWay:
         ours = (self.names.feed, self.names.keys)
         with slots.create(self.old, self.names.keys, export=False, patience=_SLOT_PATIENCE):
             watch.start(self._place / "watch", self.old, ours, limit)
-        self._snapshot = self._held.enter_context(
-            slots.create(self.old, self.names.feed, export=True, patience=_SLOT_PATIENCE)
-        )
-        self._state.update(stage="begun", since=self._snapshot.position, fingerprint=fingerprint)
+        snapshot = self._living.begin(self.old, self.names.feed, _SLOT_PATIENCE)
+        self._state.update(stage="begun", since=snapshot.position, fingerprint=fingerprint)
 
     def _copy(self, on: Doing) -> list[Finding]:
         """The snapshot's data on the new side, proven equal before anything is fed."""
-        if self._snapshot is None:
+        if self._living.snapshot is None:
             raise Failed("snapshot-gone", "The feed's snapshot is gone; it has to begin again.")
-        snapshot = self._snapshot.snapshot
-        self.base.prepare(on, snapshot=snapshot)
+        snapshot = self._living.snapshot.snapshot
+        self.base.prepare(snapshot, on)
         subscribe(self.old, self.new, self.names, feed.make_role(self.old, self.names))
         self.base.copy(snapshot, on)
         with ThreadPoolExecutor(1) as beside:
@@ -191,12 +182,11 @@ class StreamWay:
         try:
             return self.base.digest_old(snapshot)
         finally:
-            self._held.close()
-            self._snapshot = None
+            self._living.release()
 
     def _follow(self, on: Doing) -> Finding:
         """Catch up, compare what changed until little is left, and keep it so."""
-        following = self._open()
+        following = self._living.take_over() or self._open()
         try:
             with on.timed(f"catch up {self.name}"):
                 following.catch_up(patience=_FOLLOW_PATIENCE)
@@ -208,7 +198,7 @@ class StreamWay:
         except BaseException:
             following.close()
             raise
-        self._keeper = Keeper(following)
+        self._living.keep(following)
         left, compared = following.proof.rest, following.proof.compared
         return Finding(
             f"database {self.name} follows the old side",
@@ -269,9 +259,7 @@ class StreamWay:
     @contextlib.contextmanager
     def _following(self) -> Iterator[Following]:
         """What the keeper followed with, or new sessions in another process; closed in the end."""
-        following = self._open() if self._keeper is None else self._keeper.stop()
-        self._keeper = None
-        with following:
+        with self._living.take_over() or self._open() as following:
             yield following
 
     def _open(self) -> Following:
@@ -286,6 +274,7 @@ class StreamWay:
 def let_go(old: Endpoint, new: Endpoint, names: Names, directory: Path) -> list[str]:
     """As ``StreamWay.let_go``, also for a feed of another process.  Raises Failed."""
     place = _place(directory, names)
+    living(place).close()
     watch.stop(place / "watch")
     for file in ("state", "rest"):
         (place / file).unlink(missing_ok=True)

@@ -10,10 +10,10 @@ stands in ``FILE.given-up``.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -33,8 +33,8 @@ __all__ = ["given_up", "limit_for", "start", "stop", "watch"]
 DEFAULT_LIMIT = 8 * 1024**3
 _PLACE = ("kind", "address", "database", "user", "password", "admin", "admin_password")
 _EVERY = 2.0
-_started: list[subprocess.Popen[bytes]] = []
-"""Children that outlive us on purpose; kept, for Python warns of those that are forgotten."""
+_started: list[int] = []
+"""Children that outlive us on purpose."""
 
 
 def limit_for(conn: Conn) -> int:
@@ -60,28 +60,41 @@ def start(file: Path, endpoint: Endpoint, names: Sequence[str], limit: int) -> i
     for leaving in (_report(file), _ready(file)):
         leaving.unlink(missing_ok=True)
     _write(file, {"endpoint": place, "slots": list(names), "limit": limit})
-    child = subprocess.Popen(
+    pid = os.posix_spawn(
+        sys.executable,
         (sys.executable, "-m", __name__, str(file)),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
+        os.environ,
+        file_actions=[(os.POSIX_SPAWN_OPEN, fd, os.devnull, os.O_RDWR, 0) for fd in range(3)],
+        setsid=True,
     )
-    _started.append(child)
+    _started.append(pid)
     deadline = time.monotonic() + 20
     while not _ready(file).exists():
-        if child.poll() is not None or time.monotonic() > deadline:
+        if pid in _reap() or time.monotonic() > deadline:
             raise Failed(
                 "slot-watch-missing", "The watcher of the slots did not start.", where=str(file)
             )
         time.sleep(0.01)
-    return child.pid
+    return pid
+
+
+def _reap() -> set[int]:
+    """Take notice of those of ours that have ended."""
+    ended = set()
+    for pid in list(_started):
+        with contextlib.suppress(ChildProcessError):
+            if os.waitpid(pid, os.WNOHANG) == (0, 0):
+                continue
+        _started.remove(pid)
+        ended.add(pid)
+    return ended
 
 
 def stop(file: Path) -> None:
     """Let the watcher end by itself, within seconds.  Fine when there is none."""
     for path in (file, _ready(file)):
         path.unlink(missing_ok=True)
+    _reap()
 
 
 def given_up(file: Path) -> str:
