@@ -1,30 +1,51 @@
-"""Reads a server's binary log over the wire, as a replica would, but without waiting.
+"""Reads a server's binary log over the wire, as a replica would.
 
-Nothing is made or kept on the server for it, so a reader that dies leaves nothing behind.
+Nothing is made or kept on the server for it, so a reader that dies leaves nothing behind.  One
+connection lasts from the snapshot to the proof: a server notes each new one in its error log.
 """
 
 from __future__ import annotations
 
 import secrets
 import struct
+import time
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import pymysql
 from pymysql.constants import COMMAND
 
 from crossfade.drivers.databases.mysql.connect import Conn, connect, fetch, quietly_close, run
 from crossfade.errors import Failed
 from crossfade.model import Endpoint
 
-__all__ = ["Event", "Position", "Query", "Rows", "current_position", "read_events"]
+__all__ = [
+    "Commit",
+    "Event",
+    "Log",
+    "Lost",
+    "Position",
+    "Query",
+    "Rows",
+    "current_position",
+    "lenenc",
+    "unzipped",
+]
 
-_QUERY, _ROTATE, _FORMAT, _TABLE = 2, 4, 15, 19
+_QUERY, _ROTATE, _FORMAT, _XID, _TABLE, _HEARTBEAT, _XA_PREPARE = 2, 4, 15, 16, 19, 27, 38
 _ROWS = {23: "insert", 24: "update", 25: "delete", 30: "insert", 31: "update", 32: "delete"}
 _COMPRESSED = {166: 23, 167: 24, 168: 25, 169: 30, 170: 31, 171: 32}
-_QUERY_COMPRESSED, _PARTIAL_UPDATE, _PAYLOAD, _XA_PREPARE = 165, 39, 40, 38
-_NON_BLOCKING = 1
+_QUERY_COMPRESSED = 165
+_UNREADABLE = {
+    _XA_PREPARE: "a prepared (XA) transaction",
+    39: "a partial JSON update",
+    40: "a compressed transaction",
+}
+_HEARTBEATS = 2  # seconds
+_NO_SUCH_PLACE = 1236
+_GONE = (2006, 2013, 1927, 1053, 1317)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -52,7 +73,7 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A statement that was logged as such: DDL, BEGIN, or changes by a statement."""
+    """A statement that was logged as such: DDL, or changes by a statement."""
 
     at: Position
     database: str
@@ -60,8 +81,19 @@ class Query:
 
 
 @dataclass(frozen=True, slots=True)
+class Commit:
+    """A transaction ended; ``undone`` when its changes count for nothing."""
+
+    at: Position
+    undone: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Rows:
-    """Rows of one table that were changed by one statement; ``body`` begins at the columns."""
+    """Rows of one table that were changed by one statement; ``body`` begins at the columns.
+
+    raw is the event as it came, map the one that says which table it is of; last says that the
+    statement ends with it."""
 
     at: Position
     what: str
@@ -71,100 +103,188 @@ class Rows:
     metadata: bytes
     body: bytes
     zipped: bool
+    raw: bytes
+    map: bytes
+    last: bool
 
 
-Event = Query | Rows
+Event = Query | Rows | Commit
+
+
+class Lost(Exception):
+    """The connection to the log is gone; another one may do."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    database: str
+    name: str
+    types: bytes
+    metadata: bytes
+    raw: bytes
 
 
 def current_position(conn: Conn) -> Position | None:
-    """Where the next change will be logged; None when the server logs nothing."""
-    for statement in ("show binlog status", "show master status", "show binary log status"):
+    """Where the next change will be logged; None when the server logs nothing.
+
+    Raises pymysql.MySQLError."""
+    for statement in ("show master status", "show binary log status"):
         try:
             rows = fetch(conn, statement)
-        except Exception:  # noqa: BLE001, S112  each server knows only some of the names
+        except pymysql.err.ProgrammingError:  # each server knows only one of the names
             continue
         return Position.of(str(rows[0][0]), int(rows[0][1])) if rows else None
     return None
 
 
-def read_events(
-    endpoint: Endpoint, since: Position, until: Position | None = None
-) -> Iterator[Event | Position]:
-    """Statements and changed rows after ``since``, up to ``until`` or to where the log ends now.
+class Log:
+    """The binary log of one server from ``since`` on, over one lasting connection.
 
-    The last thing is the position up to which all was read.  Raises Failed
-    ``changes-not-kept`` when the server has removed that part of its log."""
-    conn = connect(endpoint, database="")
-    try:
-        run(conn, "set @master_binlog_checksum = @@global.binlog_checksum")
-        run(conn, "set @mariadb_slave_capability = 4")
-        run(conn, "set @slave_connect_state = null")
-        raw: Any = conn
-        order = struct.pack("<IHI", since.offset, _NON_BLOCKING, secrets.randbelow(1 << 31) + 9999)
-        raw._execute_command(COMMAND.COM_BINLOG_DUMP, order + since.file.encode())
-        yield from _events(raw, since, until, endpoint)
-    finally:
-        quietly_close(conn)
+    format is the server's description of its events, which comes before all others."""
 
+    def __init__(self, endpoint: Endpoint, since: Position) -> None:
+        self.endpoint, self.at = endpoint, since
+        self.format = b""
+        self._conn: Any = None
+        self._sums = False
+        self._tables: dict[bytes, _Table] = {}
 
-def _events(
-    raw: Any, since: Position, until: Position | None, endpoint: Endpoint
-) -> Iterator[Event | Position]:
-    at, file, summed = since, since.file, 0
-    tables: dict[bytes, tuple[str, str, bytes, bytes]] = {}
-    while until is None or at < until:
-        data = _next(raw, endpoint, at)
-        if data is None:
-            break
-        kind, next_offset = data[4], int.from_bytes(data[13:17], "little")
+    def read(self, upto: Position, *, patience: float) -> Iterator[Event]:
+        """Statements and changed rows up to ``upto``, where a transaction must end.
+
+        Raises Lost, after which reading begins again with ``begin``; and Failed:
+        ``changes-not-kept`` when the server has removed that part of its log."""
+        deadline = time.monotonic() + patience
+        while self.at < upto:
+            if time.monotonic() > deadline:
+                raise Failed(
+                    "changes-not-read",
+                    f"The binary log was not read up to {upto} within {patience:.0f} s"
+                    f" (only up to {self.at}).",
+                    where=str(self.endpoint),
+                )
+            try:
+                if self._conn is None:
+                    self._open()
+                event = self._event(self._next())
+            except (OSError, pymysql.MySQLError) as error:
+                self.close()
+                raise self._explained(error) from None
+            if event is not None:
+                yield event
+
+    def begin(self, at: Position) -> None:
+        """Read from here on with another connection; ``at`` must be a transaction's end."""
+        self.close()
+        self.at = at
+
+    def close(self) -> None:
+        """End the connection; fine when there is none."""
+        quietly_close(self._conn)
+        self._conn = None
+
+    def probe(self) -> None:
+        """Try whether the log can be read at all.  Raises Failed."""
+        try:
+            self._open()
+            self._next()
+        except (OSError, pymysql.MySQLError) as error:
+            found = self._explained(error)
+            if isinstance(found, Failed):
+                raise found from None
+            raise Failed(
+                "database-connection-lost", f"The binary log cannot be read: {found}."
+            ) from None
+        finally:
+            self.close()
+
+    def _open(self) -> None:
+        conn = connect(self.endpoint, database="", read_timeout=10 * _HEARTBEATS)
+        self._conn, self._tables = conn, {}
+        period = _HEARTBEATS * 10**9
+        run(conn, "set @master_binlog_checksum = 'NONE', @source_binlog_checksum = 'NONE'")
+        run(conn, "set @mariadb_slave_capability = 4, @slave_connect_state = null")
+        run(conn, f"set @master_heartbeat_period = {period}, @source_heartbeat_period = {period}")
+        ours = secrets.randbelow(1 << 30) + (1 << 30)
+        order = struct.pack("<IHI", self.at.offset, 0, ours) + self.at.file.encode()
+        self._conn._execute_command(COMMAND.COM_BINLOG_DUMP, order)
+
+    def _explained(self, error: OSError | pymysql.MySQLError) -> Lost | Failed:
+        number = error.args[0] if error.args else 0
+        words = (str(error.args[-1] if error.args else error).splitlines() or [""])[0].rstrip(".")
+        if isinstance(error, (OSError, pymysql.err.InterfaceError)) or number in _GONE:
+            return Lost(words)
+        gone = number == _NO_SUCH_PLACE and ("find" in words or "purged" in words)
+        return Failed(
+            "changes-not-kept" if gone else "changes-not-readable",
+            f"The changes in the binary log cannot be read: {words} ({number}).",
+            where=f"{self.endpoint}, binary log {self.at}",
+        )
+
+    def _next(self) -> bytes:
+        """The next event, without its first byte.  Raises OSError, MySQLError."""
+        data: bytes = self._conn._read_packet().get_all_data()
+        if data[:1] == b"\xfe" and len(data) < 9:
+            raise ConnectionResetError("the server ended the log")
+        return data[1:]
+
+    def _event(self, data: bytes) -> Event | None:
+        kind, offset, made_up = data[4], int.from_bytes(data[13:17], "little"), not any(data[:4])
+        if kind == _HEARTBEAT:
+            return None
+        if kind == _ROTATE and (made_up or not offset):  # the real one is always followed by one
+            self.at = Position.of(data[27:].decode(), int.from_bytes(data[19:27], "little"))
+            return None
         if kind == _FORMAT:
-            summed = 4 if data[-5] == 1 else 0  # whether events of this file end with a CRC-32
-        elif kind == _ROTATE and zlib.crc32(data[:-4]) == int.from_bytes(data[-4:], "little"):
-            data = data[:-4]  # the first one comes before we know
-        elif kind != _ROTATE and summed:
-            data = data[:-summed]
-        body = data[19:]
-        if kind == _ROTATE:
-            file = body[8:].decode()
-            at = Position.of(file, int.from_bytes(body[:8], "little"))
-            continue
-        if next_offset:  # 0 for what is made up for the reader
-            at = Position.of(file, next_offset)
+            self.format, self._sums = data, data[-5] == 1
+        body = data[19:-4] if self._sums else data[19:]
+        if offset:  # 0 for what is made up for the reader
+            self.at = Position.of(self.at.file, offset)
         if kind == _TABLE:
-            tables[body[:6]] = _table(body)
+            self._tables[body[:6]] = _table(body, data)
         elif kind in _ROWS or kind in _COMPRESSED:
-            yield _rows(kind, body, tables, at)
+            return self._rows(kind, body, data)
         elif kind in (_QUERY, _QUERY_COMPRESSED):
-            yield _query(body, at, kind == _QUERY_COMPRESSED)
-        elif kind in (_PARTIAL_UPDATE, _PAYLOAD, _XA_PREPARE):
+            return _query(body, self.at, kind == _QUERY_COMPRESSED)
+        elif kind == _XID:
+            return Commit(self.at)
+        elif kind in _UNREADABLE:
             raise Failed(
                 "changes-not-readable",
-                f"The old side's binary log has an event that Crossfade cannot read ({kind}).",
-                where=f"{endpoint}, binary log {at}",
+                f"The binary log has {_UNREADABLE[kind]}, which Crossfade does not follow.",
+                where=f"{self.endpoint}, binary log {self.at}",
             )
-    yield at
+        return None
+
+    def _rows(self, kind: int, body: bytes, raw: bytes) -> Rows | None:
+        last = bool(body[6] & 1)
+        table = self._tables.get(body[:6])
+        if table is None:
+            if last and len(body) <= 12:
+                return None  # only ends a statement
+            raise Failed(
+                "changes-not-readable",
+                "The binary log has changed rows of a table that it does not name.",
+                where=f"{self.endpoint}, binary log {self.at}",
+            )
+        kind, zipped = _COMPRESSED.get(kind, kind), kind in _COMPRESSED
+        start = 8 + (int.from_bytes(body[8:10], "little") if kind >= 30 else 0)
+        return Rows(
+            self.at,
+            _ROWS[kind],
+            table.database,
+            table.name,
+            table.types,
+            table.metadata,
+            body[start:],
+            zipped,
+            raw,
+            table.raw,
+            last,
+        )
 
 
-def _next(raw: Any, endpoint: Endpoint, at: Position) -> bytes | None:
-    """The next event; None at the end of the log."""
-    from pymysql import MySQLError
-
-    try:
-        packet = raw._read_packet()
-    except MySQLError as error:
-        words = str(error.args[1] if len(error.args) > 1 else error).splitlines()[0]
-        code = "changes-not-kept" if error.args and error.args[0] == 1236 else "database-error"
-        raise Failed(
-            code,
-            f"The old side's changes cannot be read: {words}.",
-            where=f"{endpoint}, binary log {at}",
-        ) from None
-    data: bytes = packet.get_all_data()
-    return None if data[:1] == b"\xfe" and len(data) < 9 else data[1:]
-
-
-def _table(body: bytes) -> tuple[str, str, bytes, bytes]:
-    """Database, name, column types and their metadata."""
+def _table(body: bytes, raw: bytes) -> _Table:
     position = 8
     length = body[position]
     database = body[position + 1 : position + 1 + length].decode("utf-8", "surrogateescape")
@@ -175,22 +295,10 @@ def _table(body: bytes) -> tuple[str, str, bytes, bytes]:
     count, position = lenenc(body, position)
     types = body[position : position + count]
     size, position = lenenc(body, position + count)
-    return database, name, types, body[position : position + size]
+    return _Table(database, name, types, body[position : position + size], raw)
 
 
-def _rows(
-    kind: int, body: bytes, tables: dict[bytes, tuple[str, str, bytes, bytes]], at: Position
-) -> Rows:
-    zipped = kind in _COMPRESSED
-    kind = _COMPRESSED.get(kind, kind)
-    start = 8
-    if kind >= 30:
-        start += int.from_bytes(body[8:10], "little")
-    database, name, types, metadata = tables[body[:6]]
-    return Rows(at, _ROWS[kind], database, name, types, metadata, body[start:], zipped)
-
-
-def _query(body: bytes, at: Position, zipped: bool) -> Query:
+def _query(body: bytes, at: Position, zipped: bool) -> Query | Commit | None:
     name_length = body[8]
     status_length = int.from_bytes(body[11:13], "little")
     start = 13 + status_length
@@ -198,7 +306,12 @@ def _query(body: bytes, at: Position, zipped: bool) -> Query:
     statement = body[start + name_length + 1 :]
     if zipped:
         statement = unzipped(statement)
-    return Query(at, database, statement.decode("utf-8", "replace"))
+    words = statement.decode("utf-8", "replace").strip()
+    if words.upper() == "BEGIN":
+        return None
+    if words.upper() in ("COMMIT", "ROLLBACK"):
+        return Commit(at, undone=words.upper() == "ROLLBACK")
+    return Query(at, database, words)
 
 
 def unzipped(data: bytes) -> bytes:
