@@ -26,10 +26,12 @@ def process_spec(
     *,
     mark: str,
     environment: Mapping[str, str],
+    max_pause: float,
 ) -> ProcessSpec:
     """What to run on this side, and the same as a held start sees it.
 
-    environment is the program's, filled in; secrets in it are still references."""
+    environment is the program's, filled in; secrets in it are still references.  max_pause is the
+    longest pause, in seconds."""
     service = manifest.recipe.service
     new = there.side is Side.NEW
 
@@ -51,22 +53,25 @@ def process_spec(
     )
     if not (new and service.held_start and there.databases):
         return plain
-    doors = _doors(there, mark, migration=bool(service.migrate))
+    doors = _doors(there, mark)
     program, migration = (_behind(there, doors, suffix) for suffix in ("", _OF_MIGRATION))
     given = {**service.environment, **spec.service.environment}
     held_migrate = filled(service.migrate, migration)
     migrate_environment = _changed(given, migration, environment)
     # a migration that takes its database from a file cannot be told another door; it is run plainly
     own_doors = held_migrate != plain.migrate or bool(migrate_environment)
+    if not own_doors:
+        doors = {name: door for name, door in doors.items() if not name.endswith(_OF_MIGRATION)}
     return replace(
         plain,
         doors=doors,
         held_command=filled(service.command, program),
         held_environment=_changed(given, program, environment),
-        migrate_doors=tuple(n for n in doors if own_doors and n.endswith(_OF_MIGRATION)),
+        migrate_doors=tuple(name for name in doors if name.endswith(_OF_MIGRATION)),
         held_migrate=held_migrate,
         held_migrate_environment=migrate_environment,
         ready_within=service.start_timeout,
+        hold_at_most=max(300.0, max_pause + 60.0),
     )
 
 
@@ -85,14 +90,10 @@ def _behind(there: Installation, doors: Doors, suffix: str) -> Installation:
     return replace(there, databases=databases)
 
 
-def _doors(there: Installation, mark: str, *, migration: bool) -> dict[str, tuple[str, str]]:
+def _doors(there: Installation, mark: str) -> dict[str, tuple[str, str]]:
     """A door for each database, and another one for the migration.  Should a port be taken, the
     start is a plain one."""
-    names = [
-        name + suffix
-        for name in there.databases
-        for suffix in ("", *((_OF_MIGRATION,) if migration else ()))
-    ]
+    names = [name + suffix for name in there.databases for suffix in ("", _OF_MIGRATION)]
     first = int(sha256(mark.encode()).hexdigest(), 16)
     ports = [_DOOR_PORTS[(first + n) % len(_DOOR_PORTS)] for n in range(len(names))]
     return {

@@ -99,7 +99,7 @@ class WiredSite:
         manifest, recipe = self.manifest, self.manifest.recipe
         new = manifest.rehearsal if run is Run.REHEARSAL else manifest.new
         old = self.side(manifest.old, Side.OLD)
-        there = self.side(new, Side.NEW)
+        there = self.side(new, Side.NEW, serves=run is Run.ROLLBACK)
         directory = manifest.state / "upgrades" / self.upgrade / label
         tag = self._tag(run)
         return AttemptWork(
@@ -137,8 +137,10 @@ class WiredSite:
             stop=service.stop_timeout,
         )
 
-    def side(self, spec: SideSpec, side: Side) -> Joined:
-        """Everything of one side, joined.  Reads no file but secrets for the checks."""
+    def side(self, spec: SideSpec, side: Side, *, serves: bool = False) -> Joined:
+        """Everything of one side, joined.  Reads no file but secrets.
+
+        ``serves``: it was migrated and started before, so it is started again without more ado."""
         from crossfade.configuration import locate
 
         manifest, recipe = self.manifest, self.manifest.recipe
@@ -151,8 +153,15 @@ class WiredSite:
         variables = there.variables()
         packages = tuple(fill(package, variables) for package in recipe.install.packages)
         service_spec = process_spec(
-            manifest, spec, there, mark=self._mark(spec), environment=environment
+            manifest,
+            spec,
+            there,
+            mark=self._mark(spec),
+            environment=environment,
+            max_pause=self.limits().max_pause,
         )
+        if serves:
+            service_spec = service_spec.plain()
         old = manifest.old.installation(recipe.application, Side.OLD)
         asked = [recipe.version] if recipe.version else []
         asked += [*recipe.checks, *manifest.checks]

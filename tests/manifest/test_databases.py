@@ -99,7 +99,9 @@ def test_complaints(tmp_path: Path, old: str, new: str, said: str) -> None:
 def test_password_file(tmp_path: Path) -> None:
     """The application finds its password in a file of mode 0600, named by the database."""
     (tmp_path / "pw").write_text("se:cr\\et\n")
-    text = manifest(tmp_path, OLD.replace('"env:ADMIN"', '"file:pw"')).replace("env:TOKEN", "file:pw")
+    text = manifest(tmp_path, OLD.replace('"env:ADMIN"', '"file:pw"')).replace(
+        "env:TOKEN", "file:pw"
+    )
     site = open_site(write(tmp_path, text))
     try:
         side = site.side(site.manifest.new, Side.NEW)

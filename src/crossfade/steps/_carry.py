@@ -6,6 +6,7 @@ pause comes from.
 
 from crossfade.model import Finding, Run
 from crossfade.ports import Files, Work
+from crossfade.steps import configure
 from crossfade.steps._health import ask_all, wait_healthy
 
 __all__ = ["carry_and_start"]
@@ -21,6 +22,7 @@ def carry_and_start(work: Work) -> list[Finding]:
             tree.copy_to(work.new.files[name].path)
             findings.append(_trees(work, name, tree))
     with work.timed("start"):
+        configure.point_straight(work)
         work.new.service.start()
         findings.append(wait_healthy(work, work.new, work.limits.start))
         findings += work.new.service.held()

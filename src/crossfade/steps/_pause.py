@@ -13,7 +13,6 @@ from contextlib import suppress
 from crossfade.errors import CrossfadeError, Failed
 from crossfade.model import Finding, Side
 from crossfade.ports import Parts, Work
-from crossfade.steps import configure
 from crossfade.steps._health import time_left, wait_healthy
 
 __all__ = ["GATE_LATER", "begin", "go_back"]
@@ -29,8 +28,6 @@ def begin(work: Work, live: Parts, idle: Parts) -> list[Finding]:
     start quickly inside the pause, the live side's to be back quickly should we go back."""
     with work.timed("prepare"):
         idle.service.prepare()
-        if idle is work.new:
-            configure.point_straight(work)
         with suppress(Failed):  # an insurance only: without it, going back takes longer
             live.service.prepare()
     lease = work.limits.lease

@@ -2,7 +2,6 @@
 
 from crossfade.model import Evidence, Finding, PlannedStep, Problem, Reversal, Run
 from crossfade.ports import Work
-from crossfade.steps import configure
 from crossfade.steps._carry import carry_and_start
 
 __all__ = ["name", "preview", "reversal", "run", "undo"]
@@ -30,7 +29,6 @@ def run(work: Work) -> Evidence:
     """Do on the copy what the cutover will do inside its pause."""
     with work.timed("prepare"):
         work.new.service.prepare()
-        configure.point_straight(work)
     findings = carry_and_start(work)
     with work.timed("stop"):
         work.new.service.stop(work.limits.stop)

@@ -119,6 +119,13 @@ def _bring_back(work: Work, to: Path) -> tuple[list[Finding], dict[str, object]]
     for n, carrier in work.carriers.items():
         brought, behind = carrier.bring_back(work, to / n)
         findings, rows = [*findings, *brought], rows + behind
+        if whole and behind:
+            raise Failed(
+                "would-lose-writes",
+                f"The way back of database {n} broke: {behind} rows would stay behind.",
+                where=f"they are kept in {to / n}",
+                next="crossfade rollback --accept-loss",
+            )
     files = 0
     for n, tree in work.new.files.items():
         there = work.old.files[n]
