@@ -15,6 +15,7 @@ from pymysql.constants import COMMAND
 
 from crossfade.drivers.databases.mysql.catalog import Column, Table
 from crossfade.drivers.databases.mysql.connect import Conn, ident
+from crossfade.errors import Failed
 
 __all__ = ["TEXT", "line", "line_of", "load", "load_statement", "read_lines"]
 
@@ -24,6 +25,7 @@ _SHAPES = {
     "geometry", "point", "linestring", "polygon", "multipoint", "multilinestring",
     "multipolygon", "geometrycollection", "geomcollection",
 }  # fmt: skip
+_WRITTEN = {"uuid", "inet4", "inet6"}
 _FIELD = "0x09"
 _LINE = "0x0a"
 _BLOCK = 1 << 19
@@ -49,7 +51,9 @@ def _field(column: Column) -> str:
         for byte in ("5c", "09", "0a"):
             value = f"replace({value}, 0x{byte}, 0x5c{byte})"
     elif column.kind in ("float", "bit"):
-        value = f"({name} + {'0e0' if column.kind == 'float' else '0'})"
+        value = f"({name} * 1e0)" if column.kind == "float" else f"({name} + 0)"
+    elif column.kind in _WRITTEN:
+        value = f"convert({name} using ascii)"
     else:
         value = name
     return f"ifnull({value}, 0x5c4e)" if column.nullable else value
@@ -59,10 +63,13 @@ def load_statement(table: Table, *, replace: bool = False) -> str:
     """The statement that takes such lines on the other server."""
     names, sets = [], []
     for column in table.carried:
-        if column.kind == "bit":
-            variable = f"@b{column.position}"
+        if column.kind == "bit" or column.kind in _WRITTEN:
+            variable = f"@v{column.position}"
             names.append(variable)
-            sets.append(f"{ident(column.name)} = cast({variable} as unsigned)")
+            value = f"cast({variable} as unsigned)"
+            if column.kind in _WRITTEN:  # bytes would be taken for the stored form
+                value = f"convert({variable} using ascii)"
+            sets.append(f"{ident(column.name)} = {value}")
         else:
             names.append(ident(column.name))
     return (
@@ -123,6 +130,8 @@ def _taken(data: bytes) -> tuple[list[bytes], bytes, bytes | None]:
             lines.append(data[position + 8 : end])
         elif first == 254 and size >= 9:
             lines.append(data[position + 13 : end])
+        elif first == 0xFB:  # NULL: a line never is, and what follows must not be lost
+            raise Failed("rows-not-sent", "The old server cannot write a row as a line.")
         else:
             return lines, b"", data[position + 4 : end]
         position = end
