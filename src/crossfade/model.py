@@ -95,7 +95,8 @@ class Endpoint:
     passfile is where the application finds its password, in the form of the kind's own clients
     (pgpass, option file).  reached_at is how the other side's server reaches this one, where that
     differs.  bookkeeping names tables in which the application notes its own schema's version:
-    they belong to one version and are never brought back.
+    they belong to one version and are never brought back.  strategy is the operator's wish: dump,
+    or empty for the best that is possible.
     """
 
     kind: str
@@ -109,6 +110,7 @@ class Endpoint:
     reached_at: Address | None = None
     passfile: Path = Path()
     bookkeeping: tuple[str, ...] = ()
+    strategy: str = ""
 
     def variables(self) -> dict[str, str]:
         """What follows the database's name and a dot in a recipe's placeholders."""

@@ -1,22 +1,50 @@
-"""From manifest and recipe to the description of a side's running program."""
+"""One side: its parts, joined; and the description of its running program."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from hashlib import sha256
 
 from crossfade.drivers.services.spawn import ProcessSpec
 from crossfade.manifest import Manifest, SideSpec, is_reference
 from crossfade.model import Address, Installation, Side
+from crossfade.ports import Check, Database, Files, Host, Install, Service
 from crossfade.recipes import fill
 
-__all__ = ["held_installation", "process_spec"]
+__all__ = ["Joined", "held_installation", "process_spec"]
 
 _DOOR_PORTS = range(16000, 20000)
 _OF_MIGRATION = " (migration)"
 
 Doors = Mapping[str, tuple[str, str]]
+
+
+@dataclass
+class Joined:
+    """One side: ``ports.Parts``.  Databases and trees are looked up when first asked for."""
+
+    installation: Installation
+    held: Installation | None
+    host: Host
+    install: Install
+    service: Service
+    installed_version: Check
+    health: Check
+    checks: Sequence[Check]
+    find_databases: Callable[[], Mapping[str, Database]]
+    find_files: Callable[[], Mapping[str, Files]]
+
+    @cached_property
+    def databases(self) -> Mapping[str, Database]:
+        """This side's databases by name."""
+        return self.find_databases()
+
+    @cached_property
+    def files(self) -> Mapping[str, Files]:
+        """This side's trees by name."""
+        return self.find_files()
 
 
 def process_spec(

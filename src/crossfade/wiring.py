@@ -5,7 +5,7 @@ What only a run needs is imported where it is used, so that ``status`` answers a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -20,37 +20,11 @@ from crossfade.engine.lease import lease
 from crossfade.engine.work import AttemptWork, Silent
 from crossfade.manifest import Manifest, SideSpec, is_reference, load, resolve
 from crossfade.model import Endpoint, Installation, Run, Side
-from crossfade.ports import Check, Database, Files, Host, Install, Limits, Service, Teller, Traffic
-from crossfade.recipes import CheckSpec, fill
-from crossfade.serving import held_installation, process_spec
+from crossfade.ports import Check, Database, Host, Limits, Teller, Traffic
+from crossfade.recipes import CheckSpec, PartSpec, fill
+from crossfade.serving import Joined, held_installation, process_spec
 
 __all__ = ["Joined", "WiredSite", "open_site"]
-
-
-@dataclass
-class Joined:
-    """One side: ``ports.Parts``.  Databases and trees are looked up when first asked for."""
-
-    installation: Installation
-    held: Installation | None
-    host: Host
-    install: Install
-    service: Service
-    installed_version: Check
-    health: Check
-    checks: Sequence[Check]
-    find_databases: Callable[[], Mapping[str, Database]]
-    find_files: Callable[[], Mapping[str, Files]]
-
-    @cached_property
-    def databases(self) -> Mapping[str, Database]:
-        """This side's databases by name."""
-        return self.find_databases()
-
-    @cached_property
-    def files(self) -> Mapping[str, Files]:
-        """This side's trees by name."""
-        return self.find_files()
 
 
 @dataclass
@@ -61,6 +35,7 @@ class WiredSite:
     journal: SqliteJournal
     teller: Teller = field(default_factory=Silent)
     max_pause: float | None = None
+    copy_rate: float | None = None
 
     @property
     def upgrade(self) -> str:
@@ -175,11 +150,7 @@ class WiredSite:
             health=self._check(recipe.health, there, host),
             checks=tuple(self._check(check, there, host) for check in asked),
             find_databases=lambda: {
-                part.name: driver("databases", part.driver)(
-                    part.name,
-                    there.databases.get(part.name) or _place(locate(part, old, host), old, there),
-                )
-                for part in recipe.databases
+                part.name: self._database(part, old, there, host) for part in recipe.databases
             },
             find_files=lambda: {
                 part.name: driver("files", part.driver)(
@@ -188,6 +159,19 @@ class WiredSite:
                 for part in recipe.files
             },
         )
+
+    def _database(
+        self, part: PartSpec, old: Installation, there: Installation, host: Host
+    ) -> Database:
+        from crossfade.configuration import locate
+
+        kind = driver("databases", part.driver)
+        if endpoint := there.databases.get(part.name):
+            rate = self.copy_rate or self.manifest.limits.copy_rate
+            made: Database = kind(part.name, endpoint, strategy=endpoint.strategy, rate=rate)
+        else:
+            made = kind(part.name, _place(locate(part, old, host), old, there))
+        return made
 
     def _mark(self, spec: SideSpec) -> str:
         """One mark for one installation, which keeps it as the old side of the next upgrade."""
@@ -304,11 +288,16 @@ def _place(path: Path, old: Installation, there: Installation) -> Path:
 
 
 def open_site(
-    manifest: Path, *, teller: Teller | None = None, max_pause: float | None = None
+    manifest: Path,
+    *,
+    teller: Teller | None = None,
+    max_pause: float | None = None,
+    copy_rate: float | None = None,
 ) -> WiredSite:
-    """The site of a manifest file.  Raises UsageError or JournalError."""
+    """The site of a manifest file.  max_pause (seconds) and copy_rate (bytes a second) win over
+    the manifest's.  Raises UsageError or JournalError."""
     loaded = load(manifest)
     name = f"{loaded.recipe.application}-{loaded.old.version}-to-{loaded.new.version}"
     upgrade = "".join(c if c.isalnum() or c in "-._" else "_" for c in name)
     journal = SqliteJournal(loaded.state / "journal.db", upgrade)
-    return WiredSite(loaded, journal, teller or Silent(), max_pause)
+    return WiredSite(loaded, journal, teller or Silent(), max_pause, copy_rate)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from crossfade.ports import Progress
     from crossfade.wiring import WiredSite
 
-__all__ = ["Console", "confirm", "open_site", "seconds", "verb"]
+__all__ = ["Console", "confirm", "copies", "open_site", "rate", "seconds", "verb"]
 
 Verbs = Any  # argparse's subparsers action has no public name
 
@@ -52,11 +52,32 @@ def seconds(text: str) -> float:
     return float(match[1]) * {"ms": 0.001, "s": 1, "m": 60, "h": 3600}[match[2] or "s"]
 
 
-def open_site(options: argparse.Namespace, *, max_pause: float | None = None) -> WiredSite:
+def rate(text: str) -> float:
+    """A rate such as ``20M`` (a second) in bytes a second."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kKMG])B?(?:/s)?", text)
+    if not match or float(match[1]) <= 0:
+        raise argparse.ArgumentTypeError(f"not a rate: {text!r} (try 20M)")
+    return float(match[1]) * {"k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9}[match[2]]
+
+
+def copies(parser: argparse.ArgumentParser) -> None:
+    """The options of verbs that copy databases."""
+    parser.add_argument(
+        "--copy-rate",
+        type=rate,
+        metavar="RATE",
+        help="bytes a second for databases on servers (20M); without it the old server's latency "
+        "decides",
+    )
+
+
+def open_site(
+    options: argparse.Namespace, *, max_pause: float | None = None, copy_rate: float | None = None
+) -> WiredSite:
     """The site that the options name, with progress on stderr."""
     from crossfade.wiring import open_site as open_wired
 
-    return open_wired(options.file, teller=Console(), max_pause=max_pause)
+    return open_wired(options.file, teller=Console(), max_pause=max_pause, copy_rate=copy_rate)
 
 
 def confirm(options: argparse.Namespace, question: str, typed: str = "") -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from crossfade.cli._common import Verbs, confirm, open_site, seconds, verb
+from crossfade.cli._common import Verbs, confirm, copies, open_site, seconds, verb
 
 __all__ = ["add", "run"]
 
@@ -17,6 +17,7 @@ def add(verbs: Verbs) -> None:
     parser.add_argument(
         "--max-pause", type=seconds, metavar="TIME", help="the longest pause you accept (10s, 2m)"
     )
+    copies(parser)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -25,7 +26,7 @@ def run(options: argparse.Namespace) -> int:
     from crossfade.cli.plan import show
     from crossfade.cli.report import after
 
-    site = open_site(options, max_pause=options.max_pause)
+    site = open_site(options, max_pause=options.max_pause, copy_rate=options.copy_rate)
     if options.dry_run:
         print(show(upgrade.preview(site)))
         return 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from crossfade.cli._common import Verbs, open_site, verb
+from crossfade.cli._common import Verbs, copies, open_site, verb
 
 __all__ = ["add", "run"]
 
@@ -19,6 +19,7 @@ def add(verbs: Verbs) -> None:
         action="store_true",
         help="rehearse although the copy may act on the outside (mail, webhooks); journaled",
     )
+    copies(parser)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -28,7 +29,7 @@ def run(options: argparse.Namespace) -> int:
     from crossfade.cli.report import after
     from crossfade.model import Run
 
-    site = open_site(options)
+    site = open_site(options, copy_rate=options.copy_rate)
     if options.dry_run:
         print(show(upgrade.preview(site, Run.REHEARSAL, unmuted=options.unmuted)))
         return 0

@@ -73,6 +73,7 @@ def _endpoint(item: Mapping[str, Any], base: Path, state: Path, like: Endpoint |
         admin_password=item.get("admin_password", password if admin == user else ""),
         base=base,
         passfile=_passfile(state, kind, address, database),
+        strategy="" if item.get("strategy", "auto") == "auto" else item["strategy"],
         reached_at=Address.parse(item["reached_at"]) if "reached_at" in item else None,
     )
 

@@ -98,6 +98,7 @@ def _manifest(document: Document, path: Path) -> Manifest:
             float(limits.get("max_pause", 60)),
             float(limits.get("watch", 10)),
             float(limits.get("lease", 8)),
+            float(limits["copy_rate"]) * 1e6 if "copy_rate" in limits else None,
         ),
         checks=tuple(
             check_spec(item, base, f"check {index + 1}")

@@ -66,11 +66,13 @@ class TrafficSpec:
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What the operator allows, in seconds: the longest pause, the watch after it, and the lease:
-    how long a pause outlives a Crossfade that died, before the old side is started again."""
+    how long a pause outlives a Crossfade that died, before the old side is started again.
+    copy_rate is bytes a second for databases on servers, None for as fast as does no harm."""
 
     max_pause: float = 60.0
     watch: float = 10.0
     lease: float = 8.0
+    copy_rate: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

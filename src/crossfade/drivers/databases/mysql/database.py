@@ -43,7 +43,9 @@ def workers() -> int:
 
 
 class MysqlDatabase:
-    """The database that ``where`` names.  Making the object connects to nothing."""
+    """The database that ``where`` names.  Making the object connects to nothing.
+
+    strategy and rate are the carrier's."""
 
     traits = DatabaseTraits(
         strategy="stream",
@@ -52,8 +54,11 @@ class MysqlDatabase:
         lasting_position=False,
     )
 
-    def __init__(self, name: str, where: Endpoint) -> None:
+    def __init__(
+        self, name: str, where: Endpoint, *, strategy: str = "", rate: float | None = None
+    ) -> None:
         self.name = name
+        self.strategy, self.rate = strategy, rate
         self.where = where
         self._fence: Fence | None = None
 
@@ -189,5 +194,7 @@ class MysqlDatabase:
         """The means to carry this database to ``new``."""
         from crossfade.drivers.databases.mysql.carrier import MysqlCarrier
 
-        made: MysqlCarrier = MysqlCarrier(self, new, directory, tag)
+        made: MysqlCarrier = MysqlCarrier(
+            self, new, directory, tag, strategy=self.strategy, rate=self.rate
+        )
         return made
