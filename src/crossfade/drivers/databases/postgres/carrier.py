@@ -22,6 +22,7 @@ from crossfade.drivers.databases.postgres.catalog import inspect
 from crossfade.drivers.databases.postgres.connect import explained
 from crossfade.drivers.databases.postgres.dump import DumpWay
 from crossfade.drivers.databases.postgres.feed import Names, brief
+from crossfade.drivers.databases.postgres.fitting import fit
 from crossfade.drivers.databases.postgres.inventory import Inventory, Table
 from crossfade.drivers.databases.postgres.preflight import Verdict
 from crossfade.drivers.databases.postgres.remembered import Remembered
@@ -77,11 +78,11 @@ class PostgresCarrier:
             strategy,
             why=self._why(verdict, strategy),
             size=inventory.bytes,
-            actions=self._actions(streams=streams),
+            actions=(*self._actions(streams=streams), *verdict.fit.actions),
             touches=self._touches() if streams else (),
             needs={} if streams else {self.directory: inventory.bytes},
             problems=(*inventory.problems, *self._in_the_way(verdict, streams=streams)),
-            warnings=(*inventory.warnings, *inventory.not_carried, *self._warnings(verdict)),
+            warnings=tuple(dict.fromkeys(self._warnings(verdict))),
             facts=inventory.facts,
         )
 
@@ -176,8 +177,13 @@ class PostgresCarrier:
         inventory = self._inventory
         with explained("look at the old server", self.old), brief(self.old) as conn:
             verdict = preflight.look_at_old(conn, inventory, self.names)
-        with explained("look at the new server", self.new), place.maintenance(self.new) as conn:
-            verdict.on_new = preflight.look_at_new(conn, self.names)
+        with (
+            explained("look at both servers", f"{self.old} and {self.new}"),
+            brief(self.old) as conn,
+            place.maintenance(self.new) as other,
+        ):
+            verdict.on_new = preflight.look_at_new(other, self.names)
+            verdict.fit = fit(inventory, conn, other, self.old.user, self.new.database)
         if place.look(self.new, self.tag) == "in use":
             verdict.of_place = preflight.in_use(self.new)
         return verdict
@@ -202,7 +208,15 @@ class PostgresCarrier:
 
     @cached_property
     def _dump(self) -> DumpWay:
-        return DumpWay(self.old, self.new, self.directory, self.tag, self._inventory)
+        return DumpWay(
+            self.old,
+            self.new,
+            self.directory,
+            self.tag,
+            self._inventory,
+            name=self.name,
+            rate=self.rate,
+        )
 
     def _reverse(self, *, bare: bool = False) -> ReverseFeed:
         """The reverse feed; bare: only to ask after it or to remove it, so nothing is looked up."""
@@ -222,10 +236,11 @@ class PostgresCarrier:
 
     def _in_the_way(self, verdict: Verdict, *, streams: bool) -> list[Problem]:
         feeding = [*verdict.problems, *verdict.on_new] if streams else []
-        return [*verdict.of_place, *feeding]
+        return list(dict.fromkeys((*verdict.of_place, *verdict.fit.problems, *feeding)))
 
     def _warnings(self, verdict: Verdict) -> list[str]:
-        warnings = list(verdict.warnings)
+        fitting, known = verdict.fit, self._inventory
+        warnings = [*known.warnings, *fitting.not_carried, *fitting.warnings, *verdict.warnings]
         why = self._reverse().possible()
         if why:
             warnings.append(f"database {self.name}: going back will lose writes, since {why}")

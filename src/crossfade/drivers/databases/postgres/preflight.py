@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from crossfade.drivers.databases.postgres import identities
 from crossfade.drivers.databases.postgres.connect import Conn, fetch, one
 from crossfade.drivers.databases.postgres.feed import Names
+from crossfade.drivers.databases.postgres.fitting import Fit
 from crossfade.drivers.databases.postgres.inventory import Inventory, Table
 from crossfade.model import Endpoint, Finding, Problem
 
@@ -17,19 +18,22 @@ __all__ = ["Verdict", "in_use", "judge", "look_at_new", "look_at_old"]
 
 OLD_ENOUGH = 60.0
 """Seconds after which a prepared transaction counts as forgotten."""
+_UNLOGGED = "table {} is unlogged and not small: no log tells its changes"
 _NO_EQUALITY = ("json", "xml", "point", "polygon", "txid_snapshot", "pg_snapshot", "refcursor")
 
 
 @dataclass
 class Verdict:
     """reasons: why it has to be a dump.  problems: what refuses; on_new: the same of the new side's
-    server; of_place: what stands where the new database should.  warnings: what to know."""
+    server; of_place: what stands where the new database should.  warnings: what to know.
+    fit: whether the old database fits on the new server, whichever the strategy."""
 
     reasons: list[str] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     on_new: list[Problem] = field(default_factory=list)
     of_place: list[Problem] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    fit: Fit = field(default_factory=Fit)
 
 
 def judge(inventory: Inventory) -> list[str]:
@@ -42,7 +46,7 @@ def judge(inventory: Inventory) -> list[str]:
 
 def _against(table: Table) -> list[str]:
     if table.unlogged:
-        return [f"table {table} is unlogged, so the log does not hold its changes"]
+        return [_UNLOGGED.format(table)] if table.bytes > identities.SMALL else []
     by = identities.choice(table)
     whole = by == ("full", "") or (by is None and table.identity == "full")
     if not whole:
