@@ -66,5 +66,5 @@ def test_drivers_are_registered_twice_alike() -> None:
     for key in BUILT_IN:
         kind, _, name = key.partition(".")
         assert isinstance(driver(kind, name), type)
-    with pytest.raises(UsageError, match="there is sqlite"):
+    with pytest.raises(UsageError, match="there is mysql, postgres, sqlite"):
         driver("databases", "oracle")
