@@ -48,6 +48,8 @@ def pair_up(
     for table in old:
         if table.kind == "foreign" or (table.partition and _published_by_root(table, parts)):
             continue
+        if table.unlogged:  # what it holds may be lost at any time
+            continue
         found = _pair(table, there, new_version)
         if isinstance(found, Pair):
             pairs.append(found)
@@ -64,7 +66,7 @@ def _pair(old: Table, there: Mapping[Name, Table], version: int) -> Pair | str:
     new = there.get((old.schema, old.name))
     if new is None:
         return f"table {old} is gone or renamed on the new side"
-    if new.kind != old.kind or new.unlogged or old.unlogged:
+    if new.kind != old.kind or new.unlogged:
         kinds = [f"{'unlogged ' if t.unlogged else ''}{t.kind}" for t in (old, new)]
         return f"table {old} cannot be followed ({kinds[0]} on the old side, {kinds[1]} on the new)"
     columns = {column.name: column for column in new.columns}

@@ -13,7 +13,14 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from crossfade.drivers.databases.postgres import feed, identities, sequences, slots, watch
+from crossfade.drivers.databases.postgres import (
+    feed,
+    identities,
+    sequences,
+    slots,
+    unlogged,
+    watch,
+)
 from crossfade.drivers.databases.postgres.catalog import schema_fingerprint
 from crossfade.drivers.databases.postgres.connect import explained
 from crossfade.drivers.databases.postgres.feed import Names
@@ -66,7 +73,8 @@ class StreamWay:
         self.name, self.old, self.new, self.inventory = name, old, new, inventory
         self.names = Names.of(tag, old.database)
         self.base, self.limit = base, limit
-        self.tables = inventory.with_data
+        self.tables = tuple(table for table in inventory.with_data if not table.unlogged)
+        self.unlogged = tuple(table for table in inventory.with_data if table.unlogged)
         self._place = _place(directory, self.names)
         self._state = Remembered(self._place / "state")
         self._living = living(self._place)
@@ -106,6 +114,12 @@ class StreamWay:
                 following.confirm_quickly()
                 following.wait(patience=_PAUSE_PATIENCE)
                 findings = [self._same_schema(following)]
+            if self.unlogged:
+                with on.timed(f"unlogged {self.name}"):
+                    encoding = self.inventory.encoding
+                    findings += unlogged.carry(
+                        self.name, self.old, self.new, self.unlogged, encoding
+                    )
             with on.timed(f"proof {self.name}"):
                 findings.append(self._prove(following, still=still))
             with on.timed(f"sequences {self.name}"), explained("set sequences", self.new):
