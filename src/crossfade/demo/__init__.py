@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 from crossfade.demo.load import Load
@@ -29,8 +30,8 @@ _SETTLE = 3.0
 """Seconds of load before the rehearsal and after the cutover."""
 
 _SUBJECTS: Mapping[str, Mapping[str, Callable[[], Subject]]] = {
-    "sqlite": {"synapse": Synapse},
-    "postgres": {"synapse": Synapse, "mlflow": Mlflow},
+    "sqlite": {"synapse": partial(Synapse, rate=50)},
+    "postgres": {"synapse": partial(Synapse, rate=30), "mlflow": Mlflow},
     "mariadb": {"mlflow": Mlflow},
 }
 """For each kind of database the applications that can use it; the first is the default."""

@@ -24,6 +24,9 @@ __all__ = ["Load", "pick", "reads", "same"]
 _WORKERS = 600
 """Requests that can wait at once: at 50 a second a pause of 12 s, at 10 a second one of 60 s."""
 
+_IDLE = 30.0
+"""Seconds after which an idle connection is not used again: the gate closes it after 75."""
+
 K = TypeVar("K")
 V = TypeVar("V")
 
@@ -39,7 +42,7 @@ class Load:
         self._answered = 0.0
         self._lock = threading.Lock()
         self._ids = itertools.count()
-        self._spare: list[Connection] = []
+        self._spare: list[tuple[float, Connection]] = []
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._drive, name="load")
 
@@ -51,7 +54,7 @@ class Load:
     def __exit__(self, *_: object) -> None:
         self._over.set()
         self._thread.join()
-        for connection in self._spare:
+        for _since, connection in self._spare:
             connection.close()
 
     def _drive(self) -> None:
@@ -64,7 +67,7 @@ class Load:
 
     def _one(self, act: Act) -> None:
         with self._lock:
-            connection = self._spare.pop() if self._spare else Connection(self.address)
+            connection = self._connection()
             number = f"{next(self._ids):06d}"
         try:
             act(connection, number)
@@ -73,12 +76,21 @@ class Load:
             with self._lock:
                 self.failures.append(f"{_name(act)}: {error!r}"[:200])
         else:
-            self._spare.append(connection)
+            self._spare.append((time.monotonic(), connection))
         with self._lock:
             self.total += 1
             now = time.monotonic()
             self.longest_gap = max(self.longest_gap, now - self._answered)
             self._answered = now
+
+    def _connection(self) -> Connection:
+        """The one used last, unless it has been idle for long; the lock is held."""
+        while self._spare:
+            since, connection = self._spare.pop()
+            if time.monotonic() - since < _IDLE:
+                return connection
+            connection.close()
+        return Connection(self.address)
 
     def found(self) -> int:
         """How many acknowledged writes the server has, each read back."""

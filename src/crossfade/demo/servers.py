@@ -12,8 +12,10 @@ from crossfade.testing.servers import (
     MariadbServer,
     PostgresServer,
     install_packages,
+    majors,
     missing_packages,
 )
+from crossfade.testing.servers._majors import find_major
 
 __all__ = ["Server", "end_servers", "manifest_entry", "start_servers"]
 
@@ -21,7 +23,7 @@ Server = PostgresServer | MariadbServer
 
 _CLASSES: Mapping[str, type[Server]] = {"postgres": PostgresServer, "mariadb": MariadbServer}
 _FOLLOWED = {"postgres": {"wal_level": "logical"}, "mariadb": {"log_bin": "binlog"}}
-"""What the old side's server needs so that its changes can be followed."""
+"""What a server needs so that its changes can be followed: there, and after the switch back."""
 
 
 def start_servers(kind: str, directory: Path, locale: str, teller: Teller) -> dict[Side, Server]:
@@ -59,11 +61,18 @@ def manifest_entry(server: Server, endpoint: Endpoint) -> dict[str, Any]:
 
 def _server(kind: str, directory: Path, side: Side, locale: str = "") -> Server:
     place = _place(kind, directory, side)
-    settings = _FOLLOWED[kind] if side is Side.OLD else {}
+    settings = _FOLLOWED[kind]
     if kind == "mariadb":
         return MariadbServer(place, settings=settings, durable=True)
     initdb = (f"--locale={locale}",) if locale else ()
-    return PostgresServer(place, settings=settings, durable=True, initdb=initdb)
+    major = _major() if locale else None
+    return PostgresServer(place, major, settings=settings, durable=True, initdb=initdb)
+
+
+def _major() -> int | None:
+    """The newest PostgreSQL that has its client programs beside it, as Crossfade needs them."""
+    whole = [m for m in majors() if (find_major(m) / "pg_dump").exists()]
+    return max(whole, default=None)
 
 
 def _place(kind: str, directory: Path, side: Side) -> Path:

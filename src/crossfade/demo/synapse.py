@@ -46,11 +46,11 @@ class Synapse:
     new_version = "1.163.2"
     packages: tuple[str, ...] = ("matrix-synapse==1.100.0", "psycopg2-binary", "setuptools<70")
     exclude_newer = "2024-02-15"
-    rate = 50
     max_pause = 60
     locale = "C"  # Synapse refuses databases that order text otherwise
 
-    def __init__(self) -> None:
+    def __init__(self, rate: int) -> None:
+        self.rate = rate
         self.user = User("", "")
         self.room = self.known = ""
 
