@@ -98,7 +98,7 @@ def test_a_place_in_use(pair: Pair, directory: Path, new_server: MariadbServer) 
             act()
         assert caught.value.code == "new-place-in-use"
     sql(new_server, new, "drop table precious")
-    assert carrier.preview().problems == ()
+    assert old.carrier(new, directory, "crossfade_use").preview().problems == ()
 
 
 def test_a_wrong_password(pair: Pair, directory: Path, tmp_path: Path) -> None:

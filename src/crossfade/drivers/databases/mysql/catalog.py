@@ -27,7 +27,7 @@ class Column:
     nullable: bool
     charset: str | None
     generated: bool
-    extra: str = ""
+    expression: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +58,15 @@ class Table:
 
     @property
     def carried(self) -> tuple[Column, ...]:
-        """The columns that hold data of their own."""
-        return tuple(column for column in self.columns if not column.generated)
+        """The columns that hold data of their own; of a versioned table also each row's period."""
+        own = tuple(column for column in self.columns if not column.generated)
+        if not self.versioned:
+            return own
+        named = {c.expression.upper(): c.name for c in self.columns if c.generated}
+        period = (named.get("ROW START", "row_start"), named.get("ROW END", "row_end"))
+        return own + tuple(
+            Column(name, "timestamp", "timestamp(6)", -1, False, None, False) for name in period
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +167,7 @@ def _columns(conn: Conn, database: str) -> dict[str, tuple[Column, ...]]:
                 charset=None if charset is None else str(charset),
                 generated=bool(expression)
                 or "GENERATED" in str(extra).upper().replace("DEFAULT_GENERATED", ""),
-                extra=str(extra),
+                expression=str(expression or ""),
             )
         )
     return {table: tuple(columns) for table, columns in found.items()}
