@@ -8,7 +8,7 @@ from collections.abc import Collection
 
 import pymysql
 
-from crossfade.drivers.databases.mysql.connect import Conn, fetch, one, run
+from crossfade.drivers.databases.mysql.connect import Conn, fetch, ident, one, run
 
 __all__ = ["end_blockers", "prepared"]
 
@@ -64,6 +64,6 @@ def _holders(control: Conn, database: str) -> list[int]:
     found = []
     for block in report.split("---TRANSACTION ")[1:]:
         thread = _THREAD.search(block)
-        if thread and f"TABLE LOCK table `{database}`." in block:
+        if thread and f"TABLE LOCK table {ident(database)}." in block:
             found.append(int(thread.group(1) or thread.group(2)))
     return found

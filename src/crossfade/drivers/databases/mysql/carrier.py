@@ -23,9 +23,10 @@ from crossfade.drivers.databases.mysql.catalog import (
 from crossfade.drivers.databases.mysql.connect import explained
 from crossfade.drivers.databases.mysql.database import workers
 from crossfade.drivers.databases.mysql.dump import DumpWay
-from crossfade.drivers.databases.mysql.no_way_back import NoWayBack
 from crossfade.drivers.databases.mysql.preflight import Verdict
-from crossfade.drivers.databases.mysql.ways import Back, Feeding, Way
+from crossfade.drivers.databases.mysql.reverse import ReverseFeed
+from crossfade.drivers.databases.mysql.stream import StreamWay
+from crossfade.drivers.databases.mysql.ways import Back, Way
 from crossfade.drivers.databases.postgres.remembered import Remembered
 from crossfade.errors import Failed
 from crossfade.model import Finding, Problem
@@ -121,14 +122,20 @@ class MysqlCarrier:
         return marks.mark(self.database, self._state, self.directory.name)
 
     def keep_way_back(self, on: Doing) -> list[Finding]:
-        """The new server keeps every write from now on."""
+        """Nothing was written to the old side since its last change was carried; the new server
+        keeps every write from now on."""
         with on.timed(f"way back {self.name}"):
-            return self._back.prepare()
+            findings = []
+            if self._streams:
+                late = self._stream.written_since()
+                claim = f"writes to the old side of database {self.name} after the last change"
+                findings.append(Finding.equal(claim, 0, late, "the old server's binary log"))
+            return [*findings, *self._back.prepare()]
 
     def after_commit(self, on: Doing) -> list[Finding]:
         """The new side is live: its events run, and the reverse feed begins."""
         with on.timed(f"reverse feed {self.name}"):
-            removed = self._forward_gone()
+            removed = self._stream.let_go()
             findings = self._back.start()
         with (
             explained("enable the new side's events", self.new),
@@ -149,14 +156,13 @@ class MysqlCarrier:
 
     def leavings(self) -> tuple[str, ...]:
         """What of both feeds stands on the servers."""
-        way = self._stream
-        return (*(way.standing() if way else ()), *self._back.standing())
+        return (*self._stream.standing(), *self._back.standing())
 
     def let_go(self) -> list[Finding]:
         """Both feeds are removed from both servers."""
         failures: list[Failed] = []
         removed: list[str] = []
-        for remove in (self._forward_gone, self._back.let_go):
+        for remove in (self._stream.let_go, self._back.let_go):
             try:
                 removed += remove()
             except Failed as error:
@@ -207,27 +213,23 @@ class MysqlCarrier:
         return {"definitions": made, "old server": self.database.version()}
 
     def _strategy(self) -> str:
-        possible = self._stream is not None and not self._verdict.reasons
-        return "stream" if possible and self.wanted != "dump" else "dump"
+        return "dump" if self._verdict.reasons or self.wanted == "dump" else "stream"
+
+    @property
+    def _streams(self) -> bool:
+        return bool((self._state.get("strategy") or self._strategy()) == "stream")
 
     @property
     def _way(self) -> Way:
-        chosen = self._state.get("strategy") or self._strategy()
-        if chosen == "stream" and self._stream is not None:
-            return self._stream
-        return DumpWay(self.base, self.directory)
+        return self._stream if self._streams else DumpWay(self.base, self.directory)
 
     @cached_property
-    def _stream(self) -> Feeding | None:
-        """The strategy ``stream``, where it can be."""
-        return None
+    def _stream(self) -> StreamWay:
+        return StreamWay(self.base, self.place, self.tag)
 
     @cached_property
     def _back(self) -> Back:
-        return NoWayBack(self.name, self.old, self.new, "there is no reverse feed")
-
-    def _forward_gone(self) -> list[str]:
-        return self._stream.let_go() if self._stream else []
+        return ReverseFeed(self.name, self.old, self.new, self.tag, self.place)
 
     def _why(self, verdict: Verdict, catalog: Catalog) -> str:
         seconds = max(1, round(catalog.size / _BYTES_A_SECOND))

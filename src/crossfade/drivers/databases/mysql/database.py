@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from crossfade.drivers.databases.mysql import digests, fence_proof, kept_fence
 from crossfade.drivers.databases.mysql.binlog import current_position
@@ -30,9 +29,6 @@ from crossfade.drivers.databases.mysql.snapshot import snapshot
 from crossfade.errors import Failed
 from crossfade.model import Digest, Endpoint, Finding, Part
 from crossfade.ports import Carrier, DatabaseTraits
-
-if TYPE_CHECKING:
-    from crossfade.drivers.databases.mysql.carrier import MysqlCarrier
 
 __all__ = ["MysqlDatabase", "workers"]
 
@@ -194,7 +190,4 @@ class MysqlDatabase:
         """The means to carry this database to ``new``."""
         from crossfade.drivers.databases.mysql.carrier import MysqlCarrier
 
-        made: MysqlCarrier = MysqlCarrier(
-            self, new, directory, tag, strategy=self.strategy, rate=self.rate
-        )
-        return made
+        return MysqlCarrier(self, new, directory, tag, strategy=self.strategy, rate=self.rate)

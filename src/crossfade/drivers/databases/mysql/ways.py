@@ -8,7 +8,7 @@ from typing import Protocol
 from crossfade.model import Finding
 from crossfade.ports import Doing, WayBack
 
-__all__ = ["Back", "Feeding", "Way"]
+__all__ = ["Back", "Way"]
 
 
 class Way(Protocol):
@@ -22,16 +22,6 @@ class Way(Protocol):
 
     def bring_last(self, on: Doing, *, still: bool) -> list[Finding]:
         """The last changes and the proof."""
-
-
-class Feeding(Way, Protocol):
-    """A strategy that leaves something on servers while it lasts."""
-
-    def standing(self) -> list[str]:
-        """What of it stands on either server, in words."""
-
-    def let_go(self) -> list[str]:
-        """Remove it from both servers, from any state; what was removed, in words."""
 
 
 class Back(Protocol):
