@@ -18,8 +18,8 @@ setup-dev: .venv/.dev             ## the program with everything its tests need
 .venv/.dev: requirements/build.txt requirements/dev.txt pyproject.toml
 	@sh tools/setup $(PYTHON) dev
 
-demo: setup     ## upgrade a real Matrix Synapse in parallel, under load, on this machine
-	$(BIN)/crossfade demo
+demo: setup     ## upgrade a real application, under load, on this machine (DB=postgres, DB=mariadb)
+	$(BIN)/crossfade demo$(if $(DB), --db $(DB))
 
 test: setup-dev ## every test, with the real services they need
 	@sh tools/test-services
