@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -16,6 +17,7 @@ __all__ = ["codes_in_source"]
 SOURCE = ROOT / "src" / "crossfade"
 CLASSES = {*errors.__all__, "Problem"}
 """What takes a code as its first argument."""
+CODE = re.compile(r"[a-z]+(-[a-z0-9]+)+")
 
 
 @cache
@@ -74,7 +76,10 @@ def _codes(
         yield from _returned(node, module, place)
     elif isinstance(node, ast.Name):
         assert function is not None, place
-        yield from _passed(node.id, function, place)
+        if node.id in [argument.arg for argument in _arguments(function)]:
+            yield from _passed(node.id, function, place)
+        else:
+            yield from _assigned(node.id, function, module, place)
     else:  # another error's code, passed on: ``error.code``, ``told["code"]``
         assert ast.unparse(node).endswith((".code", "['code']")), (place, ast.unparse(node))
 
@@ -104,14 +109,59 @@ def _returned(node: ast.Call, module: ast.Module, place: str) -> Iterator[str]:
                     yield from _codes(inner.value, module, other, place)
 
 
+def _arguments(function: Function) -> list[ast.arg]:
+    return [*function.args.args, *function.args.kwonlyargs]
+
+
+def _assigned(name: str, function: Function, module: ast.Module, place: str) -> Iterator[str]:
+    """What a variable of the function may hold: codes in what is assigned to it, and in the
+    module's constants that are named there."""
+    values = [
+        inner.value
+        for inner in ast.walk(function)
+        if isinstance(inner, ast.Assign | ast.NamedExpr | ast.AnnAssign) and inner.value
+        if name in _targets(inner)
+    ]
+    values += [
+        inner.iter
+        for inner in ast.walk(function)
+        if isinstance(inner, ast.For)
+        and name in {_name(n) for n in ast.walk(inner.target) if isinstance(n, ast.Name)}
+    ]
+    assert values, (name, place)
+    used = {n.id for value in values for n in ast.walk(value) if isinstance(n, ast.Name)}
+    values += [
+        other.value
+        for other in module.body
+        if isinstance(other, ast.Assign | ast.AnnAssign) and other.value
+        if used & _targets(other)
+    ]
+    found = [
+        str(n.value)
+        for value in values
+        for n in ast.walk(value)
+        if isinstance(n, ast.Constant) and CODE.fullmatch(str(n.value))
+    ]
+    assert found, (name, place)
+    yield from found
+
+
+def _targets(node: ast.Assign | ast.NamedExpr | ast.AnnAssign) -> set[str]:
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+    return {n.id for target in targets for n in ast.walk(target) if isinstance(n, ast.Name)}
+
+
 def _passed(name: str, function: Function, place: str) -> Iterator[str]:
     """What callers of the function give for its parameter ``name``."""
-    names = [argument.arg for argument in function.args.args]
+    names = [argument.arg for argument in _arguments(function)]
     position = names.index(name) - (names[0] == "self")
     given = 0
     for _, module, caller, call in _every_call():
-        if _name(call.func) == function.name and len(call.args) > position:
-            argument = call.args[position]
+        if _name(call.func) == function.name:
+            by_name = [word.value for word in call.keywords if word.arg == name]
+            argument = by_name[0] if by_name else None
+            if argument is None and len(call.args) > position:
+                argument = call.args[position]
             if isinstance(argument, ast.Constant) and "-" in str(argument.value):
                 given += 1
                 yield from _codes(argument, module, caller, place)
