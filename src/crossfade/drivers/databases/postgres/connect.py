@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 Conn: TypeAlias = "psycopg.Connection[tuple[Any, ...]]"
-Query: TypeAlias = LiteralString | sql.SQL | sql.Composed
+Query: TypeAlias = LiteralString | sql.SQL | sql.Composed | bytes
 
 OUR_SETTINGS = {
     "search_path": "",

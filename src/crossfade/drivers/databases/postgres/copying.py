@@ -177,13 +177,17 @@ class _Copier:
 
     def _small(self, reader: Conn, writer: Conn, piece: Piece, told: Callable[[int], None]) -> int:
         total = 0
-        doing = f"copy table {piece.table}"
-        with explained(doing, self.new), writer.transaction():
+        reading, writing = copy_out(piece).as_string(None), copy_in(piece).as_string(None)
+        encoding = self._encoding(reading)
+        with explained(f"copy table {piece.table}", self.new), writer.transaction():
+            for conn in (reader, writer):
+                run(conn, sql.SQL("set local client_encoding to {}").format(sql.Literal(encoding)))
             for statement in _prepare(piece):
-                run(writer, statement)
-            source = copy_out(piece, self.inventory.encoding)
-            target = copy_in(piece, self.inventory.encoding)
-            with reader.cursor().copy(source) as out, writer.cursor().copy(target) as into:
+                run(writer, statement.as_string(None).encode())
+            with (
+                reader.cursor().copy(reading.encode()) as out,
+                writer.cursor().copy(writing.encode()) as into,
+            ):
                 for block in out:
                     into.write(block)
                     total += len(block)
@@ -191,32 +195,43 @@ class _Copier:
         return total
 
     def _large(self, piece: Piece, told: Callable[[int], None]) -> int:
-        doing = f"copy table {piece.table}"
-        begin = "begin isolation level repeatable read read only"
         use = sql.SQL("set transaction snapshot {}").format(sql.Literal(self.snapshot))
-        reading: list[str | sql.Composable] = [
-            begin,
-            use,
-            copy_out(piece, self.inventory.encoding),
-            sql.SQL("commit"),
-        ]
-        writing: list[str | sql.Composable] = [
-            "begin",
-            *_prepare(piece),
-            copy_in(piece, self.inventory.encoding),
-            "commit",
-        ]
+        begin = sql.SQL("begin isolation level repeatable read read only")
+        reading = _texts([begin, use, copy_out(piece), sql.SQL("commit")])
+        writing = _texts([sql.SQL("begin"), *_prepare(piece), copy_in(piece), sql.SQL("commit")])
+        encoding = self._encoding(*reading, *writing)
+        doing = f"copy table {piece.table}"
         with (
             session(
-                self.programs, self.by_old, self.old, _texts(reading), reads=True, doing=doing
+                self.programs,
+                self.by_old,
+                self.old,
+                reading,
+                reads=True,
+                encoding=encoding,
+                doing=doing,
             ) as source,
             session(
-                self.programs, self.by_new, self.new, _texts(writing), reads=False, doing=doing
+                self.programs,
+                self.by_new,
+                self.new,
+                writing,
+                reads=False,
+                encoding=encoding,
+                doing=doing,
             ) as target,
         ):
             total = move(source.pipe, target.pipe, self.pace, told)
             _finish(source.finish, target.finish)
             return total
+
+    def _encoding(self, *statements: str) -> str:
+        """What the sessions speak: the database's own encoding, so that nothing is recoded.
+
+        A name in the statements that is not ASCII is ours in UTF-8; then the servers recode."""
+        own = self.inventory.encoding
+        plain = own in ("UTF8", "SQL_ASCII") or all(text.isascii() for text in statements)
+        return own if plain else "UTF8"
 
 
 def _finish(source: Callable[[], None], target: Callable[[], None]) -> None:
@@ -241,7 +256,7 @@ def _prepare(piece: Piece) -> list[sql.Composed]:
     return [sql.SQL("truncate only {}").format(piece.table.sql)]
 
 
-def copy_out(piece: Piece, encoding: str) -> sql.Composed:
+def copy_out(piece: Piece) -> sql.Composed:
     """The COPY that reads a piece on the old side."""
     table = piece.table
     conditions: list[sql.Composable] = []
@@ -255,23 +270,21 @@ def copy_out(piece: Piece, encoding: str) -> sql.Composed:
     source: sql.Composable = sql.SQL("{}{}").format(table.sql, _columns(table))
     if conditions or table.condition:
         source = sql.SQL("(select {} from only {} {})").format(_names(table), table.sql, where)
-    return sql.SQL("copy {} to stdout ({})").format(source, _form(table, encoding))
+    return sql.SQL("copy {} to stdout ({})").format(source, _form(table))
 
 
-def copy_in(piece: Piece, encoding: str) -> sql.Composed:
+def copy_in(piece: Piece) -> sql.Composed:
     """The COPY that writes a piece on the new side."""
     freeze = ", freeze" if piece.whole and not piece.table.extension else ""
     return sql.SQL("copy {}{} from stdin ({}{})").format(
-        piece.table.sql, _columns(piece.table), _form(piece.table, encoding), sql.SQL(freeze)
+        piece.table.sql, _columns(piece.table), _form(piece.table), sql.SQL(freeze)
     )
 
 
-def _form(table: Table, encoding: str) -> sql.Composed:
-    """Binary where every value means the same on both servers, otherwise text; never recoded."""
+def _form(table: Table) -> sql.SQL:
+    """Binary where every value means the same on both servers, otherwise text."""
     binary = all(column.plain for column in table.columns if not column.generated)
-    return sql.SQL("format {}, encoding {}").format(
-        sql.SQL("binary" if binary else "text"), sql.Literal(encoding)
-    )
+    return sql.SQL("format binary") if binary else sql.SQL("format text")
 
 
 def _names(table: Table) -> sql.Composed:
@@ -283,5 +296,5 @@ def _columns(table: Table) -> sql.Composable:
     return sql.SQL(" ({})").format(_names(table)) if table.data_columns else sql.SQL("")
 
 
-def _texts(statements: Sequence[str | sql.Composable]) -> list[str]:
-    return [s if isinstance(s, str) else s.as_string(None) for s in statements]
+def _texts(statements: Sequence[sql.Composable]) -> list[str]:
+    return [statement.as_string(None) for statement in statements]

@@ -153,15 +153,16 @@ def back_up_to(place: Path, base: SnapshotCopy, jobs: int) -> None:
 def read_backup(name: str, place: Path) -> Finding:
     """Whether a backup is whole: pg_restore reads its contents, and every file of them is there."""
     listed = chosen(place / "data", "data", "")
-    tables = sum(1 for line in listed if " TABLE DATA " in line)
-    files = sum(1 for file in (place / "data").iterdir() if file.name.endswith(".dat"))
-    holds = (place / "digest.json").exists() and files >= tables
+    files = [line.partition(";")[0] for line in listed if " TABLE DATA " in line]
+    missing = [number for number in files if not (place / "data" / f"{number}.dat").exists()]
+    proven = (place / "digest.json").exists()
+    digest = "and their digest" if proven else "no digest"
     return Finding(
         claim=f"the backup of database {name} is whole",
-        expected=f"{tables} tables",
-        observed=f"{files} files of rows",
+        expected=f"rows of {len(files)} tables, and their digest",
+        observed=f"rows of {len(files) - len(missing)} tables, {digest}",
         source=f"pg_restore --list {place / 'data'}",
-        holds=holds,
+        holds=proven and not missing,
     )
 
 

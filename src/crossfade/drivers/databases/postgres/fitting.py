@@ -158,7 +158,7 @@ def _locale(found: Fit, inventory: Inventory, new: Conn) -> None:
         with new.transaction(force_rollback=True):
             create = "create collation pg_temp.crossfade_probe (lc_collate = {}, lc_ctype = {})"
             run(new, sql.SQL(create).format(name, ctype))
-    except psycopg.errors.UndefinedObject:
+    except (psycopg.errors.UndefinedObject, psycopg.errors.InvalidParameterValue):
         found.problems.append(
             _problem(
                 "locale-missing",

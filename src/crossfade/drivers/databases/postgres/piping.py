@@ -81,11 +81,13 @@ def session(
     statements: Sequence[str],
     *,
     reads: bool,
+    encoding: str,
     doing: str,
 ) -> Iterator[Psql]:
     """A psql that runs ``statements`` one after another, and stops at the first error.
 
     reads: its pipe gives what a COPY TO STDOUT says; else it takes what a COPY FROM STDIN wants.
+    encoding is the session's; statements are UTF-8, or ASCII in another one.
     """
     argv = [programs.path("psql"), "-XqAt", "-v", "ON_ERROR_STOP=1", *server_arguments(endpoint)]
     argv += [f"--command={statement}" for statement in statements]
@@ -96,7 +98,7 @@ def session(
             stdin=subprocess.DEVNULL if reads else subprocess.PIPE,
             stdout=subprocess.PIPE if reads else subprocess.DEVNULL,
             stderr=complaints,
-            env=dict(by.environment),
+            env={**by.environment, "PGCLIENTENCODING": encoding},
             pass_fds=(by.descriptor,),
         )
         psql = Psql(process, complaints, doing, str(endpoint))

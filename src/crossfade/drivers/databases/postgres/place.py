@@ -14,7 +14,7 @@ from psycopg import sql
 from crossfade.drivers.databases.postgres.connect import Conn, connect, explained, fetch, one, run
 from crossfade.drivers.databases.postgres.inventory import Inventory
 from crossfade.drivers.databases.postgres.queries import CONTENT
-from crossfade.drivers.databases.postgres.roles import remove_roles
+from crossfade.drivers.databases.postgres.roles import remove_roles, unmark_roles
 from crossfade.errors import Failed
 from crossfade.model import Endpoint
 
@@ -97,7 +97,9 @@ def make_database(new: Endpoint, old: Inventory, owner: str, tag: str) -> None:
 
 
 def unmark(new: Endpoint) -> None:
-    """The new database is nobody's copy any more: its comment is the one that the old one had."""
+    """The new database is nobody's copy any more, nor are the roles that were made for it.
+
+    Their comments are the ones that the old side had.  Fine when that is so already."""
     with explained("hand the new database over", new), maintenance(new) as conn:
         comment = one(
             conn,
@@ -106,6 +108,7 @@ def unmark(new: Endpoint) -> None:
         )
         match = _MARK.match(comment or "")
         if match:
+            unmark_roles(conn, match[1])
             text = sql.Literal(match[2] or None)
             name = sql.Identifier(new.database)
             run(conn, sql.SQL("comment on database {} is {}").format(name, text))

@@ -227,7 +227,7 @@ select n.nspname, c.relname, c.relkind::text, c.relpersistence::text, a.attname,
     format_type(a.atttypid, a.atttypmod), a.attnotnull, a.attgenerated::text, a.attidentity::text,
     pg_get_expr(v.adbin, v.adrelid), o.collname
 from pg_class c join pg_namespace n on n.oid = c.relnamespace
-join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+left join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
 left join pg_attrdef v on v.adrelid = c.oid and v.adnum = a.attnum
 left join pg_collation o on o.oid = a.attcollation
 where c.relkind in ('r', 'p', 'f', 'c') and c.relpersistence <> 't' and

@@ -15,7 +15,17 @@ from psycopg import sql
 
 from crossfade.drivers.databases.postgres.connect import Conn, fetch, one, run
 
-__all__ = ["Membership", "Role", "carry_roles", "missing", "read_roles", "remove_roles"]
+__all__ = [
+    "Membership",
+    "Role",
+    "apply_setting",
+    "carry_roles",
+    "made",
+    "missing",
+    "read_roles",
+    "remove_roles",
+    "unmark_roles",
+]
 
 _ATTRIBUTES = (
     "superuser",
@@ -106,6 +116,17 @@ def made(new: Conn, tag: str) -> list[tuple[str, str]]:
         (mark,),
     )
     return [(name, comment[len(mark) :].lstrip("\n")) for name, comment in found]
+
+
+def unmark_roles(new: Conn, tag: str) -> None:
+    """The roles that the attempt made are the server's own: their comments are the old side's."""
+    for name, comment in made(new, tag):
+        run(
+            new,
+            sql.SQL("comment on role {} is {}").format(
+                sql.Identifier(name), sql.Literal(comment or None)
+            ),
+        )
 
 
 def remove_roles(new: Conn, tag: str) -> tuple[list[str], list[str]]:
