@@ -92,7 +92,7 @@ def test_cutover_before_its_commit(make_site: Make, kind: str, points: list[str]
         assert site.version() == "2.0"
         site.run("rollback", "--yes")
     whole(client, site)
-    assert site.left(before, site.databases[Side.NEW].database) == {}
+    assert site.left(before, site.databases[Side.NEW].user) == {}
 
 
 @pytest.mark.parametrize(("kind", "points"), groups("committed", 5), ids=name)
@@ -109,7 +109,7 @@ def test_cutover_after_its_commit(make_site: Make, kind: str, points: list[str])
             site.run("rollback", "--yes")
             assert site.version() == "1.0", point
     whole(client, site)
-    assert site.left(before, site.databases[Side.NEW].database) == {}
+    assert site.left(before, site.databases[Side.NEW].user) == {}
 
 
 @pytest.mark.parametrize(("kind", "points"), groups("rollback", 12), ids=name)
@@ -127,7 +127,7 @@ def test_rollback(make_site: Make, kind: str, points: list[str]) -> None:
         site.run("rollback", "--yes")
     whole(client, site)
     assert site.version() == "1.0"
-    assert site.left(before, site.databases[Side.NEW].database) == {}
+    assert site.left(before, site.databases[Side.NEW].user) == {}
 
 
 @pytest.mark.parametrize(("kind", "points"), groups("going_back", 18), ids=name)

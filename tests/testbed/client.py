@@ -60,7 +60,7 @@ class Client:
             began = time.monotonic()
             try:
                 self._once(connection)
-            except (OSError, http.client.HTTPException, AssertionError) as error:
+            except (OSError, http.client.HTTPException, ValueError, AssertionError) as error:
                 connection.close()
                 connection = None
                 with self._lock:

@@ -51,7 +51,13 @@ class Moments:
 
     def _read(self) -> None:
         while not self._over:
-            for point in self._pipe.read_text(encoding="utf-8").split():
+            with self._pipe.open(encoding="utf-8") as stream:  # waits for the run to open it
+                # the run's next point finds another pipe, and waits until we open that one
+                following = self._pipe.with_name("moments.next")
+                os.mkfifo(following)
+                following.rename(self._pipe)
+                points = stream.read().split()
+            for point in points:
                 self.passed.append(point)
                 if point in self._deeds:
                     try:

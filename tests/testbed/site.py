@@ -206,7 +206,8 @@ class Site:
         return traces.of_pair(self.pair)
 
     def left(self, before: Mapping[Side, traces.Traces], *but: str) -> dict[str, Any]:
-        """How both servers' catalogues differ from before, without what has one of ``but`` in it.
+        """How both servers' catalogues differ from before; of the new side's without what has one
+        of ``but`` in it.
 
         A process that watches for us may take a moment to end; so this waits a little."""
         until = time.monotonic() + 15
@@ -375,9 +376,7 @@ class Site:
         site.traffic.stop()
         site.journal.close()
         if self.pair:
-            for server in (self.pair.new, self.pair.old):
-                server.start()
-                traces.sweep(server, self.databases[Side.OLD].user)
+            traces.sweep(self.pair, self.databases[Side.OLD].user)
 
 
 def tree_bytes(root: Path) -> dict[str, str]:

@@ -103,40 +103,41 @@ def of_pair(pair: Pair) -> dict[Side, Traces]:
 def differences(
     before: Mapping[Side, Traces], after: Mapping[Side, Traces], *, but: tuple[str, ...] = ()
 ) -> dict[str, tuple[frozenset[tuple[Any, ...]], frozenset[tuple[Any, ...]]]]:
-    """What is gone and what is new, by side and kind; without what has one of ``but`` in it."""
+    """What is gone and what is new, by side and kind; of the new side without what has one of
+    ``but`` in it."""
     found = {}
     for side in Side:
         for kind in sorted({*before[side], *after[side]}):
             was = before[side].get(kind, frozenset())
             now = after[side].get(kind, frozenset())
             gone, new = was - now, now - was
-            if (gone or new) and not any(text in kind for text in but):
-                gone, new = (
-                    frozenset(r for r in rows if not any(text in str(r) for text in but))
-                    for rows in (gone, new)
-                )
-                if gone or new:
-                    found[f"{side}: {kind}"] = gone, new
+            if side is Side.NEW:
+                if any(text in kind for text in but):
+                    continue
+                new = frozenset(r for r in new if not any(text in str(r) for text in but))
+            if gone or new:
+                found[f"{side}: {kind}"] = gone, new
     return found
 
 
-def sweep(server: Server, name: str) -> None:
+def sweep(pair: Pair, name: str) -> None:
     """Remove a site's databases and everything that an upgrade that failed may have left."""
-    if isinstance(server, PostgresServer):
-        _sweep_postgres(server, name)
-    else:
-        _sweep_mysql(server, name)
+    for clean in (_unsubscribe, _drop) if pair.kind == "postgres" else (_sweep_mysql,):
+        for server in (pair.old, pair.new):
+            server.start()
+            clean(server, name)
 
 
-def _sweep_postgres(server: PostgresServer, name: str) -> None:
-    databases = [
-        database
-        for (database,) in server.sql("select datname from pg_database")
-        if database.startswith(name)
-    ]
+def _databases(server: Server, name: str) -> list[str]:
+    query = "select datname from pg_database"
+    return [database for (database,) in server.sql(query) if database.startswith(name)]
+
+
+def _unsubscribe(server: Server, name: str) -> None:
     for gid, database in server.sql("select gid, database from pg_prepared_xacts"):
-        server.sql(sql.SQL("rollback prepared {}").format(sql.Literal(gid)), database=database)
-    for database in databases:
+        words = sql.SQL("rollback prepared {}").format(sql.Literal(gid)).as_string()
+        server.sql(words, database=database)
+    for database in _databases(server, name):
         for (subscription,) in server.sql(
             "select subname from pg_subscription s join pg_database d on d.oid = subdbid"
             " where datname = current_database()",
@@ -147,8 +148,12 @@ def _sweep_postgres(server: PostgresServer, name: str) -> None:
                 "alter subscription {} set (slot_name = none)",
                 "drop subscription {}",
             ):
-                words = sql.SQL(statement).format(sql.Identifier(subscription))
+                words = sql.SQL(statement).format(sql.Identifier(subscription)).as_string()
                 server.sql(words, database=database)
+
+
+def _drop(server: Server, name: str) -> None:
+    databases = _databases(server, name)
     for slot, pid in server.sql(
         "select slot_name, active_pid from pg_replication_slots where database = any(%s)",
         [databases],
@@ -157,10 +162,11 @@ def _sweep_postgres(server: PostgresServer, name: str) -> None:
             server.sql("select pg_terminate_backend(%s, 5000)", [pid])
         server.sql("select pg_drop_replication_slot(%s)", [slot])
     for database in databases:
-        server.sql(sql.SQL("drop database {} with (force)").format(sql.Identifier(database)))
+        words = sql.SQL("drop database {} with (force)").format(sql.Identifier(database))
+        server.sql(words.as_string())
 
 
-def _sweep_mysql(server: MariadbServer, name: str) -> None:
+def _sweep_mysql(server: Server, name: str) -> None:
     for row in server.sql("show all slaves status"):
         channel = "'" + str(row[0]).replace("'", "''") + "'"
         server.sql(f"stop slave {channel}; reset slave {channel} all")
