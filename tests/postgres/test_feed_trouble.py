@@ -303,6 +303,12 @@ def test_preview_of_a_database_that_can_be_followed(site: Site) -> None:
             "no key",
         ),
         ("select lo_create(0)", "large object"),
+        (
+            "create function public.f() returns trigger language plpgsql as"
+            " 'begin return new; end'; create trigger f before insert on public.t for each row"
+            " execute function public.f(); alter table public.t enable always trigger f",
+            "also fires",
+        ),
     ],
 )
 def test_preview_of_what_cannot_be_followed(site: Site, schema: str, words: str) -> None:

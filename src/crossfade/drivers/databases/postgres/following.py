@@ -47,6 +47,8 @@ class Following:
     ) -> None:
         self.old, self.new, self.names, self.proof = old, new, names, proof
         self._given_up = given_up
+        self.exact = False
+        """Whether asynchronous commits count: in the pause, when each wait is for the last ones."""
         self._sessions: dict[str, Conn] = {}
         where = f"{old} -> {new.address}/{new.database}"
         self.watched = Watched(self.on_old, self.on_new, names, where)
@@ -150,7 +152,7 @@ class Following:
                     explained("read the old side's position", self.old),
                     slots.bounded(patience, self.on_old()),
                 ):
-                    return flushed(self.on_old())
+                    return flushed(self.on_old(), exact=self.exact)
             except Failed as error:
                 if not error.code.startswith("database-") or time.monotonic() > deadline:
                     raise
@@ -196,4 +198,4 @@ class Keeper:
                     return
             except (CrossfadeError, psycopg.Error):
                 pass
-            self._over.wait(max(1.0, 10 * (time.monotonic() - began)))
+            self._over.wait(max(1.0, 2 * (time.monotonic() - began)))

@@ -73,6 +73,7 @@ def look_at_old(conn: Conn, inventory: Inventory, names: Names) -> Verdict:
             f"the old side's server runs with wal_level = {level}; to be followed it would need"
             " wal_level = logical and one restart, which Crossfade does not do unasked"
         )
+    verdict.reasons += _triggers(conn)
     if verdict.reasons:
         return verdict
     verdict.problems += _rights(conn)
@@ -85,6 +86,20 @@ def look_at_old(conn: Conn, inventory: Inventory, names: Names) -> Verdict:
             " (max_slot_wal_keep_size): then the feed has to begin again"
         )
     return verdict
+
+
+def _triggers(conn: Conn) -> list[str]:
+    """Those that fire for replicated rows would do on the new side again what was replicated."""
+    rows = fetch(
+        conn,
+        "select quote_ident(t.tgname), t.tgrelid::regclass::text from pg_catalog.pg_trigger t"
+        " where t.tgenabled in ('A', 'R') and not t.tgisinternal"
+        " and not starts_with(t.tgname::text, 'crossfade_fence') order by 2, 1 limit 1",
+    )
+    return [
+        f"trigger {trigger} of table {table} also fires for rows that are replicated"
+        for trigger, table in rows
+    ]
 
 
 def look_at_new(conn: Conn, names: Names) -> list[Problem]:

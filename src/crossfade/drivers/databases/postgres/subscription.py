@@ -136,12 +136,14 @@ def detach(conn: Conn, names: Names) -> bool:
     return True
 
 
-def flushed(conn: Conn) -> int:
-    """Where the old side's log ends, everything acknowledged until now being before it.
+def flushed(conn: Conn, *, exact: bool = True) -> int:
+    """Where the old side's log ends that is on its disk.
 
-    A commit of our own makes the server flush what was committed asynchronously before.
+    exact: everything acknowledged until now is before it.  A commit of our own makes the server
+    write down what was committed asynchronously before; it changes no data.
     """
-    run(conn, "select pg_catalog.pg_logical_emit_message(true, 'crossfade', '')")
+    if exact:
+        run(conn, "select pg_catalog.pg_logical_emit_message(true, 'crossfade', '')")
     end = one(conn, "select (pg_catalog.pg_current_wal_flush_lsn() - '0/0'::pg_lsn)::bigint")
     return int(end)
 
