@@ -64,7 +64,20 @@ _POSTGRES = _Parts(
         *("proof-back-main", "detach-main"),
     ),
 )
-_MYSQL = _Parts(backup=(), restore=(), last=(), way_back=(), after_commit=())
+_MYSQL = _Parts(
+    backup=("feed-main",),
+    restore=(
+        *("tables-main", "copy-main", "digest-main", "definitions-main", "analyze-main"),
+        *("catch-up-main", "first-proof-main"),
+    ),
+    last=("last-changes-main", "proof-main", "sequences-main"),
+    way_back=("way-back-main",),
+    after_commit=("reverse-feed-main",),
+    bring_back=(
+        *("fence-new-main", "last-changes-back-main", "proof-back-main"),
+        *("sequences-back-main", "detach-main"),
+    ),
+)
 
 
 def _points(run: str, steps: dict[str, tuple[str, ...]]) -> list[str]:
