@@ -162,7 +162,25 @@ def _passed(name: str, function: Function, place: str) -> Iterator[str]:
             argument = by_name[0] if by_name else None
             if argument is None and len(call.args) > position:
                 argument = call.args[position]
-            if isinstance(argument, ast.Constant) and "-" in str(argument.value):
+            constant = isinstance(argument, ast.Constant) and "-" in str(argument.value)
+            if constant or _is_local(argument, caller):
+                assert argument is not None
                 given += 1
                 yield from _codes(argument, module, caller, place)
     assert given, f"nobody gives {name} to {function.name} ({place})"
+
+
+def _is_local(node: ast.expr | None, function: Function | None) -> bool:
+    """Whether a variable of the function, which is not among its parameters, holds a code."""
+    return (
+        isinstance(node, ast.Name)
+        and function is not None
+        and node.id not in [argument.arg for argument in _arguments(function)]
+        and any(
+            isinstance(n, ast.Constant) and CODE.fullmatch(str(n.value))
+            for loop in ast.walk(function)
+            if isinstance(loop, ast.For)
+            and node.id in {n.id for n in ast.walk(loop.target) if isinstance(n, ast.Name)}
+            for n in ast.walk(loop.iter)
+        )
+    )
