@@ -213,9 +213,13 @@ def _pause(site: Accountable, cutover: history.Record) -> dict[str, Any] | None:
 
 
 def _detail(record: history.Record, step: str, name: str) -> float | None:
-    evidence = record.done(step)
-    value = evidence["details"].get(name) if evidence else None
-    return float(value) if value is not None else None
+    """What a step noted when it was first run through: it may have been finished a second time."""
+    for entry in record.entries:
+        if entry["name"] == step and entry["kind"] in ("step-done", "step-failed"):
+            value = entry["payload"]["details"].get(name)
+            if value is not None:
+                return float(value)
+    return None
 
 
 def _run(record: history.Record) -> dict[str, Any]:
