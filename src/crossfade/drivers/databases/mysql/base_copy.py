@@ -22,7 +22,11 @@ from crossfade.drivers.databases.mysql.connect import (
     quietly_close,
     run,
 )
-from crossfade.drivers.databases.mysql.counters import advance
+from crossfade.drivers.databases.mysql.counters import (
+    advance,
+    raise_counters,
+    read_counters,
+)
 from crossfade.drivers.databases.mysql.fence import Fence
 from crossfade.drivers.databases.mysql.pacing import pace_of
 from crossfade.drivers.databases.mysql.snapshot import Snapshot, snapshot
@@ -114,6 +118,8 @@ class BaseCopy:
             self._asking() as ask,
         ):
             schema.make_rest(self._first, conn, self.catalog)
+            ahead = read_counters(self._first, self.old.database)  # so that the pause need not
+            raise_counters(conn, ahead, read_counters(conn, self.new.database))
             known = accounts.read_accounts(self._first, self.old.database)
             refused = accounts.carry_accounts(conn, known, self.old.database, self.new.database)
             alike = self._alike(conn, ask)

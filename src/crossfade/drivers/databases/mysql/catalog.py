@@ -11,7 +11,16 @@ from hashlib import blake2b
 
 from crossfade.drivers.databases.mysql.connect import Ask, Conn, fetch, ident, is_mariadb
 
-__all__ = ["Catalog", "Column", "Reference", "Table", "definitions", "fingerprint", "read_catalog"]
+__all__ = [
+    "Catalog",
+    "Column",
+    "Reference",
+    "Table",
+    "definitions",
+    "fingerprint",
+    "read_catalog",
+    "read_names",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +153,28 @@ def read_catalog(conn: Conn, database: str) -> Catalog | None:
         events=_events(conn, database),
         references=_references(conn, database),
     )
+
+
+def read_names(conn: Conn, database: str) -> tuple[dict[str, str], tuple[str, ...]] | None:
+    """Base tables with their engine, and sequences; None when there is no such database.
+
+    For the pause: one question instead of many."""
+    rows = fetch(
+        conn,
+        "select s.schema_name, t.table_name, t.table_type, t.engine"
+        " from information_schema.schemata s left join information_schema.tables t"
+        " on t.table_schema = s.schema_name and t.table_type <> 'VIEW'"
+        " and t.table_schema = %s where s.schema_name = %s order by t.table_name",
+        (database, database),
+    )
+    if not rows:
+        return None
+    tables = {
+        str(name): str(engine)
+        for _, name, kind, engine in rows
+        if kind in ("BASE TABLE", "SYSTEM VERSIONED")
+    }
+    return tables, tuple(str(row[1]) for row in rows if row[2] == "SEQUENCE")
 
 
 def _columns(conn: Conn, database: str) -> dict[str, tuple[Column, ...]]:

@@ -12,7 +12,7 @@ from crossfade.drivers.databases.mysql.catalog import Catalog
 from crossfade.drivers.databases.mysql.connect import Ask, Conn, fetch, ident, run
 from crossfade.model import Finding
 
-__all__ = ["advance", "read_counters"]
+__all__ = ["advance", "raise_counters", "read_counters"]
 
 
 def read_counters(conn: Conn, database: str) -> dict[str, int]:
@@ -41,7 +41,7 @@ def advance(
     for sequence, value in wanted.items():
         fetch(new, f"select setval({ident(sequence)}, {value}, 0)")
     counters = read_counters(old, old_database)
-    _raise_counters(new, counters, read_counters(new, new_database))
+    raise_counters(new, counters, read_counters(new, new_database))
     behind = [s for s, value in wanted.items() if _next(new, s) < value and _upwards(new, s)]
     after = read_counters(new, new_database)
     behind += [table for table, value in counters.items() if after.get(table, 0) < value]
@@ -55,7 +55,8 @@ def advance(
     )
 
 
-def _raise_counters(new: Conn, wanted: Mapping[str, int], there: Mapping[str, int]) -> None:
+def raise_counters(new: Conn, wanted: Mapping[str, int], there: Mapping[str, int]) -> None:
+    """Set the AUTO_INCREMENT counters that are behind."""
     for table, value in wanted.items():
         if there.get(table, 0) < value:
             run(new, f"alter table {ident(table)} auto_increment = {value}")

@@ -98,10 +98,10 @@ class MysqlDatabase:
         """Rows and checksum of every table at one moment, and the fingerprint of the schema."""
         with explained("digest the database", self.where), snapshot(self.where, workers()) as seen:
             catalog = self.catalog(seen.sessions[0])
-            made = definitions(seen.sessions[0], catalog) if not self.held else {}
+            ask = self.held.read if self.held else None
+            made = definitions(seen.sessions[0], catalog, ask)
             parts = digests.whole(seen.sessions, catalog.tables).parts
-        schema = {"(schema)": Part(len(made), fingerprint(made))} if made else {}
-        return Digest({**parts, **schema})
+        return Digest({**parts, "(schema)": Part(len(made), fingerprint(made))})
 
     def catalog(self, conn: Conn) -> Catalog:
         """What stands in it.  Raises Failed when it is gone."""

@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import pymysql
 
 from crossfade.drivers.databases.mysql.blockers import end_blockers, prepared
-from crossfade.drivers.databases.mysql.catalog import Catalog, read_catalog
+from crossfade.drivers.databases.mysql.catalog import read_names
 from crossfade.drivers.databases.mysql.connect import (
     Conn,
     Row,
@@ -97,15 +97,21 @@ def take(endpoint: Endpoint, limit: float = _LIMIT) -> Fence:
                     " at any time.",
                     where=f"{endpoint}: XA RECOVER",
                 )
-            catalog = read_catalog(control, endpoint.database)
-            if catalog is None:
+            names = read_names(control, endpoint.database)
+            if names is None:
                 raise Failed("database-missing", "The database is gone.", where=str(endpoint))
-            return _locked(endpoint, control, catalog, limit)
+            return _locked(endpoint, control, names[0], names[1], limit)
         finally:
             quietly_close(control)
 
 
-def _locked(endpoint: Endpoint, control: Conn, catalog: Catalog, limit: float) -> Fence:
+def _locked(
+    endpoint: Endpoint,
+    control: Conn,
+    tables: Iterable[str],
+    sequences: Sequence[str],
+    limit: float,
+) -> Fence:
     groups: list[tuple[Conn, tuple[str, ...]]] = []
     trouble: list[Exception] = []
     done = threading.Semaphore(0)
@@ -118,11 +124,12 @@ def _locked(endpoint: Endpoint, control: Conn, catalog: Catalog, limit: float) -
         finally:
             done.release()
 
-    statements = _statements(catalog, _group_size(control, len(catalog.tables)))
+    names = sorted(tables)
+    statements = _statements(names, sequences, _group_size(control, len(names)))
     try:
-        for statement, tables in statements:
+        for statement, group in statements:
             session = connect(endpoint, timeout=5)
-            groups.append((session, tables))
+            groups.append((session, group))
             run(session, f"set session lock_wait_timeout = {max(1, round(limit) + 1)}")
             threading.Thread(target=lock, args=(session, statement), daemon=True).start()
         ours = {session_id(session) for session, _ in groups}
@@ -171,17 +178,18 @@ def _stuck(control: Conn, ours: set[int]) -> list[str]:
     return [f"session {r[0]} of {r[1]}@{r[2]} ({r[4]})" for r in rows if int(r[0]) not in ours][:5]
 
 
-def _statements(catalog: Catalog, size: int) -> list[tuple[str, tuple[str, ...]]]:
+def _statements(
+    names: Sequence[str], sequences: Sequence[str], size: int
+) -> list[tuple[str, tuple[str, ...]]]:
     """LOCK statements with their tables; sequences stand in the first."""
-    names = sorted(catalog.tables)
     groups = [tuple(names[start : start + size]) for start in range(0, len(names), size)]
-    if not groups and catalog.sequences:
+    if not groups and sequences:
         groups = [()]
     found = []
     for number, tables in enumerate(groups):
         words = [f"{ident(name)} read" for name in tables]
         if number == 0:
-            words += [f"{ident(name)} write" for name in catalog.sequences]
+            words += [f"{ident(name)} write" for name in sequences]
         found.append((f"lock tables {', '.join(words)}", tables))
     return found
 

@@ -7,11 +7,11 @@ kept by triggers, an INSERT in a transaction that is rolled back.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import pymysql
 
-from crossfade.drivers.databases.mysql.catalog import Catalog, read_catalog
+from crossfade.drivers.databases.mysql.catalog import read_names
 from crossfade.drivers.databases.mysql.connect import (
     Conn,
     connect,
@@ -37,8 +37,8 @@ def prove(endpoint: Endpoint) -> Finding:
     with explained("prove the fence", endpoint):
         admin = connect(endpoint, timeout=5)
         try:
-            catalog = read_catalog(admin, endpoint.database)
-            if catalog is None:
+            names = read_names(admin, endpoint.database)
+            if names is None:
                 raise Failed("database-missing", "The database is gone.", where=str(endpoint))
             kept = standing(admin, endpoint.database)
             with contextlib.ExitStack() as stack:
@@ -46,8 +46,8 @@ def prove(endpoint: Endpoint) -> Finding:
                 for who, session in sessions:
                     wait = 0 if is_mariadb(session) else 1
                     run(session, f"set session lock_wait_timeout = {wait}, sql_mode = ''")
-                    open_to += _tried(session, who, catalog, kept)
-                    tried += len(catalog.tables)
+                    open_to += _tried(session, who, names[0], kept)
+                    tried += len(names[0])
         finally:
             quietly_close(admin)
     seen = f"{tried} tries refused" if not open_to else f"open: {', '.join(open_to[:5])}"
@@ -72,17 +72,19 @@ def _application(endpoint: Endpoint, stack: contextlib.ExitStack) -> Iterable[tu
     return [(endpoint.user, session)]
 
 
-def _tried(session: Conn, who: str, catalog: Catalog, kept: dict[str, str]) -> list[str]:
+def _tried(
+    session: Conn, who: str, tables: Mapping[str, str], kept: Mapping[str, str]
+) -> list[str]:
     open_to = []
-    for table in catalog.tables.values():
-        name = ident(table.name)
-        if all(trigger_name(table.name, event) in kept for event in EVENTS):
+    for table, engine in tables.items():
+        name = ident(table)
+        if all(trigger_name(table, event) in kept for event in EVENTS):
             insert = f"insert into {name} () values ()"  # noqa: S608
-            refused = table.engine != "InnoDB" or _refused(session, insert)
+            refused = engine != "InnoDB" or _refused(session, insert)
         else:
             refused = _refused(session, f"delete from {name} where false")  # noqa: S608
         if not refused:
-            open_to.append(f"{table.name} to {who}")
+            open_to.append(f"{table} to {who}")
     return open_to
 
 
