@@ -7,7 +7,7 @@ values as text.  See "Logical Replication Message Formats" in PostgreSQL's manua
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from psycopg import sql
@@ -52,8 +52,8 @@ class Changes:
 @dataclass(frozen=True, slots=True)
 class _Relation:
     name: Name
-    columns: tuple[str, ...]
     key: tuple[int, ...]
+    key_columns: tuple[str, ...]
     whole_row: bool
 
 
@@ -79,18 +79,21 @@ class _Reader:
         self.at = end + 1
         return text
 
-    def row(self) -> list[str | _Unchanged | None]:
-        return [self._value() for _ in range(self.number("!H"))]
-
-    def _value(self) -> str | _Unchanged | None:
-        kind = self.byte()
-        if kind == "n":
-            return None
-        if kind == "u":
-            return _UNCHANGED
-        length = self.number("!i")
-        self.at += length
-        return self.data[self.at - length : self.at].decode()
+    def key(self, wanted: Sequence[int]) -> list[str | _Unchanged | None]:
+        """The values at these positions of the row that comes next."""
+        values: list[str | _Unchanged | None] = []
+        data = self.data
+        for position in range(self.number("!H")):
+            kind = data[self.at]
+            self.at += 1
+            begin = self.at
+            if kind in _WITH_VALUE:
+                begin += 4
+                self.at = begin + int.from_bytes(data[begin - 4 : begin], "big")
+            if position in wanted:
+                text = data[begin : self.at].decode() if kind in _WITH_VALUE else None
+                values.append(_UNCHANGED if kind == _SAME else text)
+        return values
 
 
 class _Unchanged:
@@ -98,6 +101,8 @@ class _Unchanged:
 
 
 _UNCHANGED = _Unchanged()
+_WITH_VALUE = b"tb"
+_SAME = ord("u")
 
 
 def peek(
@@ -147,8 +152,10 @@ def parse(messages: Iterable[bytes], since: int = 0) -> Changes:
 
 def _of(found: Changes, relation: _Relation) -> Changed:
     """What is known of a table.  A key that became another one makes keys useless."""
-    columns = tuple(relation.columns[i] for i in relation.key)
-    changed = found.tables.setdefault(relation.name, Changed(columns))
+    columns = relation.key_columns
+    changed = found.tables.get(relation.name)
+    if changed is None:
+        changed = found.tables[relation.name] = Changed(columns)
     if relation.whole_row or changed.columns != columns:
         changed.whole = True
     return changed
@@ -164,7 +171,8 @@ def _relation(reader: _Reader) -> tuple[int, _Relation]:
             key.append(position)
         columns.append(reader.word())
         reader.at += 8  # type and modifier
-    return oid, _Relation(name, tuple(columns), tuple(key), identity == "f" or not key)
+    names = tuple(columns[position] for position in key)
+    return oid, _Relation(name, tuple(key), names, identity == "f" or not key)
 
 
 def _change(
@@ -178,29 +186,26 @@ def _change(
         return
     before: list[str | _Unchanged | None] | None = None
     if reader.byte() in "KO":
-        before = reader.row()
-        _remember(changed, relation, before, before)
+        before = reader.key(relation.key)
+        _remember(changed, before, before)
         if kind == "D":
             return
         reader.at += 1  # the N of the new row
-    _remember(changed, relation, reader.row(), before)
+    _remember(changed, reader.key(relation.key), before)
 
 
 def _remember(
     changed: Changed,
-    relation: _Relation,
-    row: list[str | _Unchanged | None],
+    values: list[str | _Unchanged | None],
     before: list[str | _Unchanged | None] | None,
 ) -> None:
     key: list[str | None] = []
-    for position in relation.key:
-        value = row[position]
-        if isinstance(value, _Unchanged) and before is not None:
-            value = before[position]
-        if isinstance(value, _Unchanged):
+    for position, value in enumerate(values):
+        known = before[position] if isinstance(value, _Unchanged) and before else value
+        if isinstance(known, _Unchanged):
             changed.whole = True
             return
-        key.append(value)
+        key.append(known)
     changed.keys[tuple(key)] = None
 
 
