@@ -15,7 +15,7 @@ import zlib
 
 import pymysql
 
-from crossfade.drivers.databases.mysql.binlog import Position, Rows
+from crossfade.drivers.databases.mysql.binlog import Lost, Position, Rows
 from crossfade.drivers.databases.mysql.connect import (
     Conn,
     connect,
@@ -45,7 +45,12 @@ class Applier:
         self._conn: Conn | None = None
         self._format = b""
         self._statement: list[Rows] = []
+        self._ready: list[bytes] = []
+        self._names: dict[str, None] = {}
+        self._at: Position | None = None
+        self._last: Position | None = None
         self._size = 0
+        self._singly = False
         self._open = self._uncounted = False
         self._transactions = 0
 
@@ -71,7 +76,7 @@ class Applier:
         return Position.of(str(rows[0][0]), int(rows[0][1]))
 
     def rows(self, event: Rows, format: bytes) -> None:
-        """Take changed rows; they are sent when their statement ends, or grows large."""
+        """Take changed rows; they are sent with others, or when they grow large."""
         self._statement.append(event)
         self._size += len(event.raw)
         self._uncounted = True
@@ -79,37 +84,54 @@ class Applier:
             self.end_statement(format)
 
     def end_statement(self, format: bytes) -> None:
-        """Send what waits of a statement."""
+        """A statement ends; it is sent together with others."""
         if not self._statement:
             return
-        events, self._statement, self._size = self._statement, [], 0
-        conn = self._begun(format)
+        self._begun(format)
         sums = format[-5] == 1
+        events, self._statement = self._statement, []
         maps = dict.fromkeys(event.map for event in events)
-        parts = [_renamed(one, self.endpoint.database, sums=sums) for one in maps]
-        parts += [event.raw for event in events[:-1]]
-        parts.append(_last(events[-1].raw, sums=sums))
+        self._ready += [_renamed(one, self.endpoint.database, sums=sums) for one in maps]
+        self._ready += [event.raw for event in events[:-1]]
+        self._ready.append(_last(events[-1].raw, sums=sums))
+        self._names.update((event.table, None) for event in events)
+        self._at = events[-1].at
+        if self._singly or self._size > _AT_ONCE:
+            self._send()
+
+    def _send(self) -> None:
+        """Play what is ready; when the server refuses, once more statement by statement, so that it
+        is known which one it was."""
+        if not self._ready:
+            return
+        events, names = self._ready, ", ".join(self._names)
+        self._ready, self._names, self._size = [], {}, 0
         try:
-            _play(conn, parts)
+            _play(self.session(), events)
         except pymysql.MySQLError as error:
             if not _refused(error):
                 raise
-            names = ", ".join(dict.fromkeys(event.table for event in events))
+            if not self._singly:
+                self._singly = True
+                raise Lost(str(error.args[1])) from None
             raise Failed(
                 "feed-stopped",
                 f"The server does not take a change to {names}: {error.args[1]} ({error.args[0]}).",
-                where=f"{self.endpoint}, binary log {events[-1].at}",
+                where=f"{self.endpoint}, binary log {self._at}",
             ) from None
 
-    def truncate(self, table: str, format: bytes, at: Position) -> None:
-        """Empty a table, as the other side did; this commits what came before."""
-        self.settle(at)
+    def truncate(self, table: str, format: bytes) -> None:
+        """Empty a table, as the other side did; this commits what came before.
+
+        The position stays before it, so that after a crash the table is emptied once more."""
+        self._settle_before()
         run(self._begun(format), f"truncate table {ident(table)}")
         self._open = False
 
     def say(self, statement: str, format: bytes) -> None:
         """A savepoint, or the return to one."""
         self.end_statement(format)
+        self._send()
         run(self._begun(format), statement)
 
     @property
@@ -120,13 +142,14 @@ class Applier:
     def commit(self, at: Position) -> None:
         """A transaction ended at ``at``: many small ones are committed together."""
         if self._uncounted:
-            self._uncounted = False
+            self._uncounted, self._last = False, at
             self._transactions += 1
             if self._transactions >= _TOGETHER:
                 self.settle(at)
 
     def settle(self, at: Position) -> None:
         """Commit everything; all up to ``at`` is applied."""
+        self._send()
         if self._open:
             conn = self.session()
             run(
@@ -136,6 +159,11 @@ class Applier:
             )
             run(conn, "commit")
             self._open, self._transactions = False, 0
+
+    def _settle_before(self) -> None:
+        """Commit all whole transactions."""
+        if self._last is not None:
+            self.settle(self._last)
 
     def close(self) -> None:
         """End the session; what was not committed is undone."""
@@ -171,8 +199,7 @@ class Applier:
     def _begun(self, format: bytes) -> Conn:
         conn = self.session()
         if self._format != format:
-            if self._open:
-                raise Failed("feed-stopped", "The log's format changed within a transaction.")
+            self._settle_before()  # another file of the log; no transaction spans two
             _play(conn, [format])
             self._format = format
         if not self._open:
@@ -182,6 +209,7 @@ class Applier:
 
     def _forget(self) -> None:
         self._statement, self._size, self._transactions = [], 0, 0
+        self._ready, self._names, self._last = [], {}, None
         self._open = self._uncounted = False
 
 

@@ -200,7 +200,7 @@ class Log:
 
     def _open(self) -> None:
         conn = connect(self.endpoint, database="", read_timeout=10 * _HEARTBEATS)
-        self._conn, self._tables = conn, {}
+        self._conn, self._tables, self._sums = conn, {}, False
         period = _HEARTBEATS * 10**9
         run(conn, "set @master_binlog_checksum = 'NONE', @source_binlog_checksum = 'NONE'")
         run(conn, "set @mariadb_slave_capability = 4, @slave_connect_state = null")
@@ -233,7 +233,9 @@ class Log:
         if kind == _HEARTBEAT:
             return None
         if kind == _ROTATE and (made_up or not offset):  # the real one is always followed by one
-            self.at = Position.of(data[27:].decode(), int.from_bytes(data[19:27], "little"))
+            # Only the first one of a connection, before the format is known, has no checksum.
+            file = data[27:-4] if self._sums else data[27:]
+            self.at = Position.of(file.decode(), int.from_bytes(data[19:27], "little"))
             return None
         if kind == _FORMAT:
             self.format, self._sums = data, data[-5] == 1

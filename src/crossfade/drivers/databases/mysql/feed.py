@@ -198,7 +198,7 @@ class Feed:
             return
         self._take(Truncated(table))
         if fresh:
-            self.applier.truncate(table, self._log.format, event.at)
+            self.applier.truncate(table, self._log.format)
 
 
 def count_changes(source: Endpoint, since: Position, upto: Position, *, patience: float) -> int:

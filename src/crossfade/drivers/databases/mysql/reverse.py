@@ -51,6 +51,7 @@ class ReverseFeed:
         self._place = directory / f"back-{self.names.back}"
         self._state = Remembered(self._place / "state")
         self._file = self._place / "follow"
+        self._before: Catalog | None = None
 
     def possible(self) -> str:
         """Why there can be no reverse feed, in a sentence without its stop; empty when there can.
@@ -69,11 +70,15 @@ class ReverseFeed:
         Where that cannot be, the finding says why, and holds all the same: going back then costs
         the writes made since, which ``state`` tells."""
         claim = f"every write to the new side of database {self.name} can be brought back"
-        since = None
+        since, count = None, 0
         try:
-            why = self.possible()
-            with explained("prepare the way back", self.new), session_of(self.new) as conn:
-                since = current_position(conn)
+            with self._both() as (old, new):
+                why = "; ".join(roundtrip.against_servers(old, new)[:3])
+                if not why:
+                    after = self._catalog(new, self.new)
+                    tables = self._in_common(old, after)
+                    why, count = "; ".join(self._against(old, new, after)[:3]), len(tables.tables)
+                since = current_position(new)
         except Failed as error:
             why = error.what.rstrip(".")
         if why or since is None:
@@ -82,7 +87,7 @@ class ReverseFeed:
             return [Finding(claim, "told before the switch", f"no: {why}", "catalogue", True)]
         self._forget_rest()
         self._state.update(why="", since=str(since))
-        seen = f"{len(self._tables.tables)} tables, from {since} of the new server's log on"
+        seen = f"{count} tables, from {since} of the new server's log on"
         return [Finding(claim, "told before the switch", seen, "the new server", True)]
 
     def start(self) -> list[Finding]:
@@ -95,7 +100,7 @@ class ReverseFeed:
             return [Finding(claim, "if it can be", f"it does not: {why}", "catalogue", True)]
         since = Position.parse(self._state["since"])
         Log(self.new, since).probe()
-        if not self._begun():
+        if not self.standing():
             applier = Applier(self.old, self.names.back)
             with explained("start the reverse feed", self.old):
                 applier.prepare(since)
@@ -195,8 +200,11 @@ class ReverseFeed:
     def _tables(self) -> Catalog:
         """The old side's tables that get rows back, and the sequences that both sides have."""
         with self._both() as (old, new):
-            before = self._catalog(old, self.old)
-            after = self._catalog(new, self.new)
+            return self._in_common(old, self._catalog(new, self.new))
+
+    def _in_common(self, old: Conn, after: Catalog) -> Catalog:
+        before = self._catalog(old, self.old)
+        self._before = before
         without = set(self.old.bookkeeping)
         return replace(
             before,
@@ -211,7 +219,7 @@ class ReverseFeed:
         return found
 
     def _against(self, old: Conn, new: Conn, after: Catalog) -> list[str]:
-        before = self._catalog(old, self.old)
+        before = self._before or self._catalog(old, self.old)
         return roundtrip.against_tables(old, new, before, after, self.old.bookkeeping)
 
     def _look_again(self, event: Query) -> None:
@@ -229,12 +237,9 @@ class ReverseFeed:
                 where=f"{self.new}, binary log {event.at}",
             )
 
-    def _begun(self) -> bool:
-        return bool(self.standing())
-
     def _bring_back(self, on: Doing, fence: Fence) -> list[Finding]:
         """Every change applied, counters set, all shown equal."""
-        if not self._begun():
+        if not self.standing():
             with explained("start the reverse feed", self.old):
                 applier = Applier(self.old, self.names.back)
                 applier.prepare(Position.parse(self._state["since"]))

@@ -16,7 +16,7 @@ _HARMLESS = re.compile(
     r"(?:analyze|optimize|repair|check|checksum|flush|grant|revoke|set(?!\s+statement\b)"
     r"|(?:create(?:\s+or\s+replace)?|alter|drop|rename)\s+(?:user|role)"
     r"|(?:create(?:\s+or\s+replace)?|drop)\s+(?:/\*.*?\*/\s*)?temporary"
-    r"|drop\s+/\*!\d+\s*temporary\s*\*/)\b",
+    r"|drop\s+/\*!\d+\s*temporary)\b",
     re.I | re.S,
 )
 _SAVEPOINT = re.compile(r"(?:savepoint|release\s+savepoint|rollback\s+(?:work\s+)?to)\b", re.I)
