@@ -14,8 +14,10 @@ import pytest
 from tests.postgres.feeding import EVERYTHING, SETTINGS, TAG, Doing, Site, Writer, until
 
 from crossfade.drivers.databases.postgres import feed, slots, stream, subscription
+from crossfade.drivers.databases.postgres.carrier import PostgresCarrier
 from crossfade.drivers.databases.postgres.connect import Conn, connect
 from crossfade.drivers.databases.postgres.digests import digest_tables
+from crossfade.drivers.databases.postgres.fence import Fence
 from crossfade.drivers.databases.postgres.following import Keeper
 from crossfade.drivers.databases.postgres.living import living
 from crossfade.drivers.databases.postgres.stream import StreamWay
@@ -287,3 +289,51 @@ def test_letting_go_names_what_it_cannot_reach(site: Site) -> None:
     assert any("subscription" in removed for removed in site.way().let_go())
     assert site.way().let_go() == []
     assert site.traces() == []
+
+
+def test_a_carrier_from_the_first_step_to_the_last(site: Site) -> None:
+    """Backup, restore, fence, last changes, way back, commit, going back, and again; retire."""
+    on = Doing()
+
+    def carrier(attempt: str) -> PostgresCarrier:
+        return PostgresCarrier("app", site.old, site.new, site.directory / attempt, TAG)
+
+    assert carrier("plan").preview().strategy == "stream"
+    for attempt in ("cutover-1", "cutover-2"):
+        mine = carrier(attempt)
+        with Writer(site.old, *EVERYTHING) as writer:
+            good(mine.back_up(on))
+            good(mine.restore(on))
+            until(lambda writer=writer: len(writer.acknowledged) > 5)  # type: ignore[misc]
+        assert writer.error is None
+        fence = Fence.take(site.old)
+        mark = mine.mark()
+        good(mine.bring_last(on, still=True))
+        good(mine.keep_way_back(on))
+        assert mine.mark() == mark
+        fence.keep()
+        fence.close()
+        assert any("slot" in left for left in mine.leavings())
+        good(mine.after_commit(on))
+        until(lambda: carrier("status").way_back().lossless)
+        site.on_new("insert into public.writes (token) values ('new " + attempt + "')")
+        if attempt == "cutover-1":
+            findings, behind = carrier("rollback-1").bring_back(on, site.directory / "left")
+            good(findings)
+            assert behind == 0
+            assert site.on_old("select 1 from public.writes where token = 'new cutover-1'")
+            mine.let_go()
+            assert site.traces() == []
+            site.on_old("insert into public.writes (token) values ('old again')")
+    good(carrier("retire").let_go())
+    assert carrier("retire").leavings() == ()
+    good(carrier("retire").retire(on, site.directory / "archive"))
+    good(carrier("retire").retire(on, site.directory / "archive"))
+    assert (
+        site.old_server.sql("select 1 from pg_database where datname = %s", (site.old.database,))
+        == []
+    )
+    tokens = {row[0] for row in site.on_new("select token from public.writes")}
+    assert tokens >= {"new cutover-1", "old again", "new cutover-2"}
+    # what the fixture removes afterwards reads the old database
+    site.old_server.create(site.old.database, user="O'wner")
