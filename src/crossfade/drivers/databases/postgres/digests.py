@@ -35,6 +35,8 @@ _HASHES = {
     "numeric": "hash_numeric_extended({c}, {s})",
     "text": 'hashtextextended({c} collate pg_catalog."C", {s})',
     "character varying": 'hashtextextended({c}::text collate pg_catalog."C", {s})',
+    # made into text, its blanks would be cut off one after another: five times as slow
+    "character": 'hashbpcharextended({c} collate pg_catalog."C", {s})',
     "timestamp without time zone": "timestamp_hash_extended({c}, {s})",
     "timestamp with time zone": "timestamp_hash_extended({c} at time zone 'UTC', {s})",
     "time without time zone": "time_hash_extended({c}, {s})",
