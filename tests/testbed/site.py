@@ -319,7 +319,7 @@ class Site:
         *words: str,
         env: Mapping[str, str] | None = None,
         ok: bool = True,
-        timeout: float = 120,
+        timeout: float = 300,
         before: Sequence[str] = (),
     ) -> Result:
         """Run ``crossfade WORDS`` to its end."""
