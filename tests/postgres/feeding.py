@@ -152,13 +152,13 @@ class Site:
         base = SnapshotCopy("app", self.old, self.new, place, TAG, inventory, jobs=2)
         return StreamWay("app", self.old, self.new, place, TAG, inventory, base, limit=limit)
 
-    def on_old(self, statement: str) -> Any:
+    def on_old(self, statement: str, *values: object) -> Any:
         """Run SQL on the old side as superuser."""
-        return self.old_server.sql(statement, database=self.old.database)
+        return self.old_server.sql(statement, values or None, database=self.old.database)
 
-    def on_new(self, statement: str) -> Any:
+    def on_new(self, statement: str, *values: object) -> Any:
         """Run SQL on the new side as superuser."""
-        return self.new_server.sql(statement, database=self.new.database)
+        return self.new_server.sql(statement, values or None, database=self.new.database)
 
     def traces(self) -> list[str]:
         """What of ours stands on the servers."""

@@ -316,7 +316,7 @@ def test_a_carrier_from_the_first_step_to_the_last(site: Site) -> None:
         assert any("slot" in left for left in mine.leavings())
         good(mine.after_commit(on))
         until(lambda: carrier("status").way_back().lossless)
-        site.on_new("insert into public.writes (token) values ('new " + attempt + "')")
+        site.on_new("insert into public.writes (token) values (%s)", f"new {attempt}")
         if attempt == "cutover-1":
             findings, behind = carrier("rollback-1").bring_back(on, site.directory / "left")
             good(findings)
