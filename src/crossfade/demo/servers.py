@@ -22,7 +22,10 @@ __all__ = ["Server", "end_servers", "manifest_entry", "start_servers"]
 Server = PostgresServer | MariadbServer
 
 _CLASSES: Mapping[str, type[Server]] = {"postgres": PostgresServer, "mariadb": MariadbServer}
-_FOLLOWED = {"postgres": {"wal_level": "logical"}, "mariadb": {"log_bin": "binlog"}}
+_FOLLOWED = {
+    "postgres": {"wal_level": "logical"},
+    "mariadb": {"log_bin": "binlog", "binlog_format": "ROW"},
+}
 """What a server needs so that its changes can be followed: there, and after the switch back."""
 
 

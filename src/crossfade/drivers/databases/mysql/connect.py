@@ -1,8 +1,8 @@
 """Sessions on a MariaDB or MySQL server, and errors that explain themselves.
 
-Every session of ours speaks utf8mb4, counts time in UTC, and has an empty ``sql_mode``, so that
-zero dates and old defaults pass as they are.  Passwords are resolved at the moment of use and
-never appear in an error.
+Every session of ours speaks utf8mb4, counts time in UTC, and has a ``sql_mode`` in which zero
+dates and old defaults pass as they are, and a 0 in a column that counts up stays one.
+Passwords are resolved at the moment of use and never appear in an error.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from crossfade.manifest import resolve
 from crossfade.model import Endpoint
 
 __all__ = [
+    "SQL_MODE",
     "Ask",
     "Conn",
     "Row",
@@ -42,8 +43,10 @@ Row: TypeAlias = tuple[Any, ...]
 Ask: TypeAlias = Callable[[str], list[Row]]
 """Asks a database about its sequences: while the fence holds, through the fence's own session."""
 
+SQL_MODE = "NO_AUTO_VALUE_ON_ZERO"
+
 _OURS = (
-    "set session sql_mode = '', time_zone = '+00:00', wait_timeout = 28800,"
+    f"set session sql_mode = '{SQL_MODE}', time_zone = '+00:00', wait_timeout = 28800,"
     " net_read_timeout = 3600, net_write_timeout = 3600, sql_quote_show_create = 1"
 )
 
