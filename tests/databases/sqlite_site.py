@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Self
 
 from crossfade.drivers.databases.sqlite import SqliteDatabase
-from crossfade.ports import Database
-from crossfade.testing.databases import eventually
+from crossfade.testing.databases import FileDatabase, eventually
 
 WRITER = Path(__file__).with_name("sqlite_writer.py")
 
@@ -89,8 +88,8 @@ class SqliteSite:
             (root / directory).mkdir()
         self.path = root / "old" / "app.db"
         self.placed = root / "new" / "app.db"
-        self.old: Database = SqliteDatabase("app", self.path, scratch=self.scratch)
-        self.new: Database = SqliteDatabase("app", self.placed, scratch=self.scratch)
+        self.old: FileDatabase = SqliteDatabase("app", self.path, scratch=self.scratch)
+        self.new: FileDatabase = SqliteDatabase("app", self.placed, scratch=self.scratch)
         self._writers: list[WriterProcess] = []
         run(self.path, f"PRAGMA journal_mode={mode}", "CREATE TABLE tokens (token TEXT, filler)")
         run(self.path, "CREATE TABLE kinds (value)", "INSERT INTO kinds VALUES (1), ('abc')")
@@ -108,7 +107,7 @@ class SqliteSite:
         assert (done.returncode == 0) == bool(done.stdout)
         return done.stderr.strip()
 
-    def tokens(self, database: Database) -> set[str]:
+    def tokens(self, database: FileDatabase) -> set[str]:
         """All tokens in a database that nobody writes to."""
         path = self.path if database is self.old else self.placed
         return {str(row[0]) for row in rows(path, "SELECT token FROM tokens")}

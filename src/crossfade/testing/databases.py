@@ -71,7 +71,7 @@ class DatabaseSite(Protocol):
     def write_once(self) -> str:
         """Try one write to the old side in another process: "" when committed, else its error."""
 
-    def tokens(self, database: Database) -> set[str]:
+    def tokens(self, database: FileDatabase) -> set[str]:
         """All tokens in a database that nobody writes to."""
 
     def changes(self) -> dict[str, Callable[[], None]]:
