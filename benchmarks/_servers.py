@@ -9,15 +9,19 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import statistics
 import subprocess
 import tempfile
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 from typing import Any, ClassVar
 
+from crossfade.drivers import procfs
 from crossfade.model import Endpoint, Finding
 from crossfade.ports import Carrier, Progress
 from crossfade.testing.servers import MariadbServer, PostgresServer
@@ -74,6 +78,60 @@ def busy(seconds: float = 1.0) -> float:
     time.sleep(seconds)
     then, unused = ticks()
     return 1.0 - (unused - idle) / max(1, then - whole)
+
+
+@dataclass
+class Processor:
+    """Seconds of processor time: of both servers, and of everything that we run."""
+
+    pair: Pair
+    old: float = 0.0
+    new: float = 0.0
+    ours: float = 0.0
+
+    def __enter__(self) -> Processor:
+        time.sleep(0.5)  # what ended just now is counted with its server only then
+        self._before = self._now()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        time.sleep(0.5)
+        self.old, self.new, self.ours = (
+            then - before for before, then in zip(self._before, self._now(), strict=True)
+        )
+
+    @property
+    def seconds(self) -> float:
+        """All of it."""
+        return self.old + self.new + self.ours
+
+    def __str__(self) -> str:
+        return f"processor {self.seconds:.1f} s: old {self.old:.1f}, new {self.new:.1f}"
+
+    def _now(self) -> tuple[float, float, float]:
+        children = resource.getrusage(resource.RUSAGE_CHILDREN)
+        ours = children.ru_utime + children.ru_stime + time.process_time()
+        return _of(self.pair.old), _of(self.pair.new), ours
+
+
+def _of(server: Server) -> float:
+    """Seconds of a server's process, its living children, and those that have ended."""
+    pids = procfs.descendants([server.pid or 0])
+    own = [_times(pid) for pid in pids]
+    return sum(own) / os.sysconf("SC_CLK_TCK")
+
+
+def _times(pid: int) -> int:
+    try:
+        words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0
+    return sum(int(word) for word in words[11:15])
 
 
 def hold(findings: Sequence[Finding]) -> None:

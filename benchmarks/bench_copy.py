@@ -13,10 +13,22 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from benchmarks._mariadb import MariadbPair
 from benchmarks._postgres import PostgresPair
-from benchmarks._servers import DATABASE, On, Pair, busy, gigabytes, hold, median, rounds, wanted
+from benchmarks._servers import (
+    DATABASE,
+    On,
+    Pair,
+    Processor,
+    busy,
+    gigabytes,
+    hold,
+    median,
+    rounds,
+    wanted,
+)
 
 from crossfade.model import Endpoint
 
@@ -27,66 +39,87 @@ COPYING = ("feed", "schema", "tables", "copy", "indexes", "definitions", "digest
 """The parts after which the copy stands and is proven."""
 
 
-def ours(pair: Pair, old: Endpoint, new: Endpoint) -> dict[str, float]:
-    """Copy, prove, analyze, follow; then let go.  Its parts, and both sums."""
+@dataclass(frozen=True)
+class Copied:
+    """One copy: seconds until it stands, seconds of processor time, and seconds by part."""
+
+    seconds: float
+    processor: float
+    parts: Mapping[str, float]
+
+
+def ours(pair: Pair, old: Endpoint, new: Endpoint) -> dict[str, Copied]:
+    """Copy, prove, analyze, follow; then let go.  Until it is proven, and all of it."""
     _, _, carrier = pair.carrier(old, new, pair.attempt())
     on = On()
-    began = time.monotonic()
-    findings = carrier.back_up(on) + carrier.restore(on)
-    whole = time.monotonic() - began
+    with Processor(pair) as processor:
+        began = time.monotonic()
+        findings = carrier.back_up(on) + carrier.restore(on)
+        whole = time.monotonic() - began
     hold(findings)
     pair.same(DATABASE)
     carrier.let_go()
-    proven = sum(on.parts.get(part, 0.0) for part in COPYING)
-    unnamed = whole - sum(on.parts.values())  # sessions, looking: all of it before the proof
-    return {OURS: proven + unnamed, WHOLE: whole, **on.parts}
+    after = sum(took for part, took in on.parts.items() if part not in COPYING)
+    print(f"    {processor}, programs {processor.ours:.1f}")
+    return {
+        OURS: Copied(whole - after, processor.seconds, on.parts),
+        WHOLE: Copied(whole, processor.seconds, {}),
+    }
 
 
-def one_round(
-    pair: Pair, old: Endpoint, turn: int, told: dict[str, list[Mapping[str, float]]]
-) -> dict[str, float]:
-    """Every way once; seconds by way."""
-    seconds: dict[str, float] = {}
+def theirs(pair: Pair, name: str) -> dict[str, Copied]:
+    """One of the others' ways."""
+    with Processor(pair) as processor:
+        began = time.monotonic()
+        parts = pair.ways()[name]()
+        seconds = time.monotonic() - began
+    pair.same(DATABASE)
+    print(f"    {processor}, programs {processor.ours:.1f}")
+    return {name: Copied(seconds, processor.seconds, parts)}
+
+
+def one_round(pair: Pair, old: Endpoint, turn: int) -> dict[str, Copied]:
+    """Every way once."""
+    copied: dict[str, Copied] = {}
     names = [OURS, *pair.ways()]
     for name in reversed(names) if turn % 2 else names:
         if name != OURS:
             pair.make_empty()
         pair.settle()
         others = busy()
-        began = time.monotonic()
-        parts = ours(pair, old, pair.place(DATABASE)) if name == OURS else pair.ways()[name]()
-        seconds[name] = parts.get(OURS, time.monotonic() - began)
-        if name == OURS:
-            seconds[WHOLE] = parts[WHOLE]
-        pair.same(DATABASE)
-        told.setdefault(name, []).append(parts)
-        listed = ", ".join(f"{part} {took:.2f}" for part, took in parts.items() if part != OURS)
+        done = ours(pair, old, pair.place(DATABASE)) if name == OURS else theirs(pair, name)
+        copied |= done
+        listed = ", ".join(f"{part} {took:.2f}" for part, took in done[name].parts.items())
         print(
-            f"  {pair.kind} round {turn + 1}: {name}: {seconds[name]:.2f} s ({listed or 'whole'}); "
-            f"others use {others:.0%}, load {os.getloadavg()[0]:.1f}",
+            f"  {pair.kind} round {turn + 1}: {name}: {done[name].seconds:.2f} s "
+            f"({listed or 'whole'}); others use {others:.0%}, load {os.getloadavg()[0]:.1f}",
             flush=True,
         )
         pair.drop(DATABASE)
-    return seconds
+    return {name: copied[name] for name in (OURS, WHOLE, *pair.ways())}
 
 
-def table(kind: str, size: int, seen: list[dict[str, float]]) -> str:
+def table(kind: str, size: int, seen: list[dict[str, Copied]]) -> str:
     """All ways in Markdown: medians, and the medians of the rounds' ratios to ours."""
     lines = [
         f"Copy of {size / 1e9:.2f} GB {kind}, medians of {len(seen)} rounds",
         "",
-        "| way | s | MB/s | its time / ours | checked |",
-        "| --- | --- | --- | --- | --- |",
+        "| way | s | MB/s | its time / ours | processor, s | proven equal |",
+        "| --- | --- | --- | --- | --- | --- |",
     ]
     for name in seen[0]:
-        took = median([one[name] for one in seen])
-        ratio = median([one[name] / one[OURS] for one in seen])
-        checked = "every row, by digests" if name in (OURS, WHOLE) else "no"
-        lines.append(f"| {name} | {took:.1f} | {size / took / 1e6:.0f} | {ratio:.2f} | {checked} |")
-    best = median(
-        [min(v for k, v in one.items() if k not in (OURS, WHOLE)) / one[OURS] for one in seen]
-    )
-    lines += ["", f"best of the others / ours: {best:.2f} (goal {GOALS[kind]})"]
+        took = median([one[name].seconds for one in seen])
+        ratio = median([one[name].seconds / one[OURS].seconds for one in seen])
+        used = median([one[name].processor for one in seen])
+        proven = "every row" if name in (OURS, WHOLE) else "no"
+        lines.append(
+            f"| {name} | {took:.1f} | {size / took / 1e6:.0f} | {ratio:.2f} | {used:.1f} "
+            f"| {proven} |"
+        )
+    others = [name for name in seen[0] if name not in (OURS, WHOLE)]
+    for name in (OURS, WHOLE):
+        best = [min(one[n].seconds for n in others) / one[name].seconds for one in seen]
+        lines += ["", f"best of the others / {name}: {median(best):.2f} (goal {GOALS[kind]})"]
     return "\n".join(lines)
 
 
@@ -101,14 +134,14 @@ def measured(pair: Pair) -> None:
     print(
         f"{pair.kind}: {size / 1e9:.3f} GB, filled in {time.monotonic() - began:.0f} s", flush=True
     )
-    told: dict[str, list[Mapping[str, float]]] = {}
-    seen = [one_round(pair, old, turn, told) for turn in range(rounds(ROUNDS))]
+    seen = [one_round(pair, old, turn) for turn in range(rounds(ROUNDS))]
     print(f"\n{table(pair.kind, size, seen)}\n")
-    for name, parts in told.items():
+    for name in seen[0]:
+        parts = [one[name].parts for one in seen]
         listed = {part: median([one.get(part, 0.0) for one in parts]) for part in parts[0]}
         if listed:
             words = ", ".join(f"{part} {took:.2f}" for part, took in listed.items())
-            print(f"{name}, parts in s (medians): {words}")
+            print(f"{name}, parts in s (medians): {words}", flush=True)
 
 
 def main() -> None:
