@@ -154,7 +154,8 @@ class Following:
                 ):
                     return flushed(self.on_old(), exact=self.exact)
             except Failed as error:
-                if not error.code.startswith("database-") or time.monotonic() > deadline:
+                over = time.monotonic() > deadline or self.watched.cancelled.is_set()
+                if not error.code.startswith("database-") or over:
                     raise
                 time.sleep(0.3)
 
