@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
 import pytest
 
 from crossfade.drivers.databases.mysql.database import MysqlDatabase
+from crossfade.model import Endpoint
 from crossfade.testing.servers import MariadbServer
 
 SETTINGS = {
@@ -51,13 +53,19 @@ def pair(
 ) -> Iterator[tuple[MysqlDatabase, MysqlDatabase]]:
     """An empty old database and a place for the new one, which does not stand yet."""
     old = make_old()
-    place = new_server.endpoint(old.where.database, user="app")
-    new = MysqlDatabase("main", place)
+    new = MysqlDatabase("main", place_for(old, new_server, old.where.database))
     yield old, new
     held = old.held
     if held:
         held.close()
     new.remove()
+
+
+def place_for(old: MysqlDatabase, server: MariadbServer, name: str) -> Endpoint:
+    """A place on another server, where the application's account comes with the old password."""
+    reference = old.where.password.removeprefix("file:")
+    password = f"file:{old.where.base / reference}"
+    return replace(server.endpoint(name, user="app"), password=password)
 
 
 @pytest.fixture

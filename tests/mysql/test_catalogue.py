@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from tests.mysql.conftest import place_for
 from tests.mysql.doing import On, broken, sql
 
 from crossfade.drivers.databases.mysql import programs
@@ -70,8 +71,7 @@ def test_another_name(
 ) -> None:
     """The new database may have another name; tables and rows are equal all the same."""
     old, _ = filled
-    place = new_server.endpoint("ganz anders", user="app")
-    new = MysqlDatabase("main", place)
+    new = MysqlDatabase("main", place_for(old, new_server, "ganz anders"))
     carrier = old.carrier(new, directory, "crossfade_name")
     on = On()
     try:

@@ -200,8 +200,13 @@ class BaseCopy:
         made = definitions(conn, there) if there else {}
         wanted = definitions(self._first, self.catalog, ask)
         if self.old.database != self.new.database:  # views name it
+            names = (self.old.database, self.new.database)
             made = {k: v for k, v in made.items() if k.startswith(("table", "sequence"))}
-            wanted = {k: v for k, v in wanted.items() if k.startswith(("table", "sequence"))}
+            wanted = {
+                k: schema.asking_own_sequences(v, *names)
+                for k, v in wanted.items()
+                if k.startswith(("table", "sequence"))
+            }
         differing = sorted(n for n in {*made, *wanted} if made.get(n) != wanted.get(n))
         seen = fingerprint(made) + (f"; differs in {', '.join(differing[:5])}" if differing else "")
         claim = f"database {self.name} is defined alike on both sides"

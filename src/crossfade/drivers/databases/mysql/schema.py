@@ -11,7 +11,16 @@ from collections.abc import Callable, Iterable
 import pymysql
 
 from crossfade.drivers.databases.mysql.catalog import Catalog
-from crossfade.drivers.databases.mysql.connect import Ask, Conn, fetch, ident, one, run, text
+from crossfade.drivers.databases.mysql.connect import (
+    SQL_MODE,
+    Ask,
+    Conn,
+    fetch,
+    ident,
+    one,
+    run,
+    text,
+)
 
 __all__ = [
     "analyze",
@@ -56,11 +65,19 @@ def make_tables(old: Conn, new: Conn, catalog: Catalog, ask: Ask) -> None:
     """Every table and sequence, without rows; both sessions have their database as their own."""
     run(new, "set session foreign_key_checks = 0, check_constraint_checks = 0")
     for name in catalog.sequences:  # a column's default may ask one
-        run(new, str(ask(f"show create table {ident(name)}")[0][1]))
-    _retried(
-        catalog.tables,
-        lambda name: run(new, str(fetch(old, f"show create table {ident(name)}")[0][1])),
-    )
+        run(new, str(ask(f"show create sequence {ident(name)}")[0][1]))
+    here = str(one(new, "select database()"))
+
+    def make(name: str) -> None:
+        made = str(fetch(old, f"show create table {ident(name)}")[0][1])
+        run(new, asking_own_sequences(made, catalog.name, here))
+
+    _retried(catalog.tables, make)
+
+
+def asking_own_sequences(statement: str, old_name: str, new_name: str) -> str:
+    """A table's definition whose defaults ask sequences of the database that it will stand in."""
+    return statement.replace(f"nextval({ident(old_name)}.", f"nextval({ident(new_name)}.")
 
 
 def make_rest(old: Conn, new: Conn, catalog: Catalog) -> None:
@@ -144,7 +161,7 @@ def _made_as(new: Conn, mode: str | None, statement: str, charset: str, collatio
         run(new, f"set session collation_connection = {collation}")
         run(new, statement)
     finally:
-        run(new, "set session sql_mode = ''")
+        run(new, f"set session sql_mode = '{SQL_MODE}'")
         run(new, "set names utf8mb4")
     del charset
 
