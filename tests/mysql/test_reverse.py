@@ -103,7 +103,7 @@ def test_everything_comes_back(
     asked(old, "insert into counts values (9999, 1)")
     assert back(carried, directory).standing() == []
     upcoming = asked(new, "select nextval(`Seq 1`)")[0][0]
-    assert asked(old, "select nextval(`Seq 1`) >= %d" % upcoming) == [(1,)]
+    assert asked(old, f"select nextval(`Seq 1`) >= {upcoming}") == [(1,)]
 
 
 def test_the_process_may_die(carried: Pair, directory: Path, tmp_path: Path) -> None:
