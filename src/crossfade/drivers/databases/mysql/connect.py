@@ -8,7 +8,9 @@ Passwords are resolved at the moment of use and never appear in an error.
 from __future__ import annotations
 
 import contextlib
+import ssl
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from typing import Any, TypeAlias
 
 import pymysql
@@ -76,6 +78,26 @@ _CODES = {
 _LOST = {2006, 2013, 2014, 1927, 1053, 1317, 0}
 
 
+@cache
+def _unverified() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+class _Connection(Connection[Cursor]):
+    """Encrypted where the server offers it, as PyMySQL does by itself; but PyMySQL 1.2 loads the
+    system's certificates for every session although it verifies none, which takes longer than all
+    the rest of logging in."""
+
+    def _create_ssl_ctx(self, sslp: Any) -> ssl.SSLContext:
+        if sslp:
+            made: ssl.SSLContext = super()._create_ssl_ctx(sslp)  # type: ignore[misc]
+            return made
+        return _unverified()
+
+
 def connect(
     endpoint: Endpoint,
     *,
@@ -93,7 +115,7 @@ def connect(
     name = endpoint.database if database is None else database
     where = f"{endpoint.kind}://{user}@{endpoint.address}/{name}"
     try:
-        conn = pymysql.connect(
+        conn = _Connection(
             host=endpoint.address.host,
             port=endpoint.address.port,
             user=user,
