@@ -53,7 +53,7 @@ class MariadbServer(ScratchServer):
             "autocommit": True,
             "charset": "utf8mb4",
             "connect_timeout": 10,
-            "ssl_disabled": True,  # it is on this machine; PyMySQL would load all certificates first
+            "ssl_disabled": True,  # on this machine; PyMySQL would load all certificates
             "client_flag": CLIENT.MULTI_STATEMENTS,
             **given,
         }
