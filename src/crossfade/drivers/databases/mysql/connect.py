@@ -86,7 +86,7 @@ def _unverified() -> ssl.SSLContext:
     return context
 
 
-class _Connection(Connection):  # type: ignore[type-arg]
+class _Connection(Connection):
     """Encrypted where the server offers it, as PyMySQL does by itself; but PyMySQL 1.2 loads the
     system's certificates for every session although it verifies none, which takes longer than all
     the rest of logging in."""
