@@ -18,7 +18,7 @@ class WrongAnswer(Exception):
 class Connection:
     """One keep-alive connection to a server.  Not for several threads at once."""
 
-    def __init__(self, address: Address, timeout: float = 180.0) -> None:
+    def __init__(self, address: Address, timeout: float = 300.0) -> None:
         self._http = http.client.HTTPConnection(address.host, address.port, timeout=timeout)
 
     def call(

@@ -21,8 +21,8 @@ from crossfade.model import Address
 
 __all__ = ["Load", "pick", "reads", "same"]
 
-_WORKERS = 600
-"""Requests that can wait at once: at 50 a second a pause of 12 s, at 10 a second one of 60 s."""
+_WORKERS = 1000
+"""Requests that can wait at once: at 50 a second a pause of 20 s, at 6 a second one of 160 s."""
 
 _IDLE = 30.0
 """Seconds after which an idle connection is not used again: the gate closes it after 75."""

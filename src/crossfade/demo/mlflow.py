@@ -29,8 +29,8 @@ class Mlflow:
     new_version = "3.17.2"
     packages: tuple[str, ...] = ("mlflow==2.9.2", "psycopg2-binary", "PyMySQL", "setuptools<70")
     exclude_newer = "2024-01-31"
-    rate = 10
-    max_pause = 120
+    rate = 6
+    max_pause = 240
     locale = "C.UTF-8"
 
     def __init__(self) -> None:
