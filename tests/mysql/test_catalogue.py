@@ -116,8 +116,7 @@ def test_a_huge_value(
         old_server,
         old,
         "create table big (id int primary key, v longblob)",
-        "insert into big values (1, repeat(x'5c090a41', 4500000)), (2, 'small'),"
-        " (3, repeat('y', 16777215 - 2)), (4, repeat('z', 16777215))",
+        "insert into big values (1, repeat('y', 16777230)), (2, 'small')",
     )
     carrier = old.carrier(new, directory, "crossfade_big")
     on = On()

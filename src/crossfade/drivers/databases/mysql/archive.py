@@ -54,7 +54,7 @@ def _reads_back(
         try:
             run(conn, f"drop database if exists {ident(scratch)}")
             run(conn, f"create database {ident(scratch)} character set {catalog.charset}")
-            programs.load_from(new, scratch, file)
+            programs.load_from(new, scratch, file, old.database)
             run(conn, f"use {ident(scratch)}")
             there = digests.whole([conn], catalog.tables)
         finally:
