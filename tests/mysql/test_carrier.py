@@ -21,7 +21,7 @@ def test_log_bin_off(pair: Pair, directory: Path, tmp_path: Path) -> None:
     """Without a binary log a dump is made, and the plan says what a restart would change."""
     _, new = pair
     with MariadbServer(tmp_path / "silent") as server:
-        old = MysqlDatabase("main", server.create("app", user="app"))
+        old = MysqlDatabase("main", server.create("app", user="silent"))
         sql(server, old, "create table t (id int primary key)", "insert into t values (1)")
         carrier = old.carrier(new, directory, "crossfade_off")
         plan = carrier.preview()

@@ -10,6 +10,7 @@ Not stopped: CREATE TABLE, views and routines, which touch no row; the carrier's
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Iterable, Sequence
@@ -68,6 +69,8 @@ class Fence:
     def close(self) -> None:
         """Lift the locks; triggers of ``keep`` stay."""
         for session, _ in self._groups:
+            with contextlib.suppress(pymysql.MySQLError, OSError):
+                run(session, "unlock tables")  # done when it returns; a close is not
             quietly_close(session)
         self._groups.clear()
 
