@@ -98,7 +98,7 @@ def test_every_option_in_code_exists() -> None:
         for page in PAGES
         for span in re.findall(r"`(--[^`]+)`", page.read_text())
     }
-    others = {"--require-hashes"}  # pip's
+    others = {"--require-hashes", "--default-artifact-root"}  # of pip and of MLflow
     assert {each for each in named if each[1].partition("=")[0] not in known | others} == set()
 
 
