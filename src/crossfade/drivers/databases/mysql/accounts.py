@@ -15,7 +15,7 @@ import pymysql
 
 from crossfade.drivers.databases.mysql.connect import Conn, fetch, ident, run, text
 
-__all__ = ["Accounts", "carry_accounts", "read_accounts"]
+__all__ = ["Accounts", "carry_accounts", "read_accounts", "withdraw_rights"]
 
 _OURS = {"root", "mariadb.sys", "mysql.sys", "mysql.session", "mysql.infoschema", "mysql"}
 _ON = re.compile(
@@ -37,7 +37,7 @@ class Accounts:
 def read_accounts(conn: Conn, database: str) -> Accounts:
     """Who has rights on a database, or owns a view, routine, trigger or event of it."""
     found = Accounts()
-    patterns = {ident(database), ident(database.replace("_", "\\_").replace("%", "\\%"))}
+    patterns = {ident(pattern) for pattern in _patterns(database)}
     for user, host in _concerned(conn, database):
         if user in _OURS or not user:
             continue
@@ -82,6 +82,23 @@ def carry_accounts(new: Conn, accounts: Accounts, old_name: str, new_name: str) 
     with contextlib.suppress(pymysql.MySQLError):
         run(new, "flush privileges")
     return refused
+
+
+def withdraw_rights(conn: Conn, database: str) -> None:
+    """Take back all rights on a database that is about to be dropped: dropping leaves them for the
+    next one of its name.  The accounts themselves stay.  In a session that does not log."""
+    for pattern in _patterns(database):
+        known = f"select user, host from mysql.db where db = {text(pattern)}"  # noqa: S608
+        for user, host in fetch(conn, known):
+            whom = f"{text_name(str(user))}@{text_name(str(host))}"
+            for rights in ("grant option", "all privileges"):
+                with contextlib.suppress(pymysql.MySQLError):
+                    run(conn, f"revoke {rights} on {ident(pattern)}.* from {whom}")
+
+
+def _patterns(database: str) -> set[str]:
+    """A database's name as rights name it: as it is, or with its wildcards escaped."""
+    return {database, database.replace("_", "\\_").replace("%", "\\%")}
 
 
 def text_name(name: str) -> str:

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from crossfade.drivers.databases.mysql import digests, fence_proof, kept_fence
+from crossfade.drivers.databases.mysql.accounts import withdraw_rights
 from crossfade.drivers.databases.mysql.binlog import current_position
 from crossfade.drivers.databases.mysql.catalog import (
     Catalog,
@@ -182,6 +183,7 @@ class MysqlDatabase:
                         where=str(self.where),
                     )
                 run(conn, "set session sql_log_bin = 0, lock_wait_timeout = 60")
+                withdraw_rights(conn, self.where.database)
                 run(conn, f"drop database {ident(self.where.database)}")
             finally:
                 quietly_close(conn)
