@@ -80,7 +80,7 @@ def test_rehearsal(make_site: Make, kind: str, points: list[str]) -> None:
             assert site.version() == "1.0", point
         site.run("rehearse")
     whole(client, site)
-    assert site.left(before) == {}
+    assert site.left(before, *site.account()) == {}
     assert not (site.directory / "try").exists()
 
 
@@ -150,7 +150,7 @@ def test_going_back(make_site: Make, kind: str, points: list[str]) -> None:
         assert site.run("cutover", "--yes", ok=False).code == 5
     whole(client, site)
     assert site.version() == "1.0"
-    assert site.left(before) == {}
+    assert site.left(before, *site.account()) == {}
 
 
 @pytest.mark.parametrize("kind", KINDS)

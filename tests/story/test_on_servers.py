@@ -56,7 +56,7 @@ def test_forward_back_and_forward_again(make_site: Make, kind: str) -> None:
     with Client(site.gate) as client:
         site.run("rehearse")
         assert site.version() == "1.0"
-        nothing_new_but(site, before)
+        nothing_new_but(site, before, *site.account())
 
         first = site.run("cutover", "--yes", "--json").json
         assert (first["outcome"], first["live"], site.version()) == ("done", "new", "2.0")
@@ -181,7 +181,7 @@ def test_dump_where_changes_cannot_be_followed(
     assert "restart" in why
     with Client(site.gate) as client:
         site.run("rehearse")
-        nothing_new_but(site, before)
+        nothing_new_but(site, before, *site.account())
         done = site.run("cutover", "--yes", "--json").json
         assert step_of(done, "backup")["details"]["strategies"] == {"main": "dump"}
         assert site.version() == "2.0"

@@ -124,7 +124,7 @@ class Site:
         self.data = directory / "old"
         self.pair = pair if pair or database == "sqlite" else servers.shared(database)
         self.databases: dict[Side, Endpoint] = self._make_databases() if self.pair else {}
-        self.reached_at: dict[Side, Address] = {}
+        self.wire: Address | None = None
         self._make_old(journal, notes, uploads)
         make_wheel(directory / "app2-wheel", "2.0")
         self.recipe = directory / "notes.yaml"
@@ -205,6 +205,13 @@ class Site:
         assert self.pair
         return traces.of_pair(self.pair)
 
+    def account(self) -> tuple[str, ...]:
+        """What tells the application's account on MariaDB's new server: it stays there, without a
+        right, when the database that it was made for is removed."""
+        assert self.pair
+        user = self.databases[Side.OLD].user
+        return (f"('{user}', '%'",) if self.pair.kind == "mysql" else ()
+
     def left(self, before: Mapping[Side, traces.Traces], *but: str) -> dict[str, Any]:
         """How both servers' catalogues differ from before; of the new side's without what has one
         of ``but`` in it.
@@ -217,9 +224,15 @@ class Site:
                 return found
             time.sleep(0.3)
 
-    def reach(self, side: Side, at: Address) -> None:
-        """Say in the manifest how the other side's server reaches this side's database."""
-        self.reached_at[side] = at
+    def between(self) -> Address:
+        """Where the changes go on their way: PostgreSQL's new server asks the old one for them,
+        those of MariaDB are read by Crossfade and written to the new server."""
+        assert self.pair
+        return self.pair.old.address if self.pair.kind == "postgres" else self.pair.new.address
+
+    def go_through(self, wire: Address) -> None:
+        """Say in the manifest that this way leads through a wire."""
+        self.wire = wire
         self.write_manifest()
 
     def _databases_of(self, side: Side, indent: str = "  ") -> str:
@@ -240,8 +253,10 @@ class Site:
                 s for s in (self.pair.old, self.pair.new) if s.secret_of(there.user).exists()
             )
             values["password"] = f"file:{owner.secret_of(there.user)}"
-        if side in self.reached_at:
-            values["reached_at"] = str(self.reached_at[side])
+        if self.wire and self.pair.kind == "postgres" and side is Side.OLD:
+            values["reached_at"] = str(self.wire)
+        if self.wire and self.pair.kind == "mysql" and side is Side.NEW:
+            values["url"] = f"{scheme}://{user}@{self.wire}/{name}"
         return f"{indent}databases:\n{indent}  main: {json.dumps(values, ensure_ascii=False)}\n"
 
     def next_upgrade(self) -> None:

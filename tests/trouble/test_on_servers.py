@@ -75,7 +75,7 @@ def nothing_left(site: Site, before: Any, *but: str) -> None:
     what has one of these words in it."""
     left = site.run("doctor", "--json", ok=False)
     assert (left.code, left.json["left"]) == (0, []), left.out
-    assert site.left(before, *but) == {}
+    assert site.left(before, *but, *site.account()) == {}
 
 
 def done_after_all(site: Site) -> None:
@@ -157,8 +157,8 @@ def test_network_cut_for_5_seconds(make_site: Make, kind: str) -> None:
     """The way between the servers is cut while followed: the feed comes back by itself."""
     site = make_site(database=kind)
     assert site.pair
-    with Wire(site.pair.old.address) as wire:
-        site.reach(Side.OLD, wire.address)
+    with Wire(site.between()) as wire:
+        site.go_through(wire.address)
         site.run("rehearse")
 
         def cut() -> None:
@@ -176,8 +176,8 @@ def test_network_cut_in_the_pause(make_site: Make, kind: str) -> None:
     """Cut inside the pause, and not mended: the old side serves again within the limit."""
     site = make_site(database=kind)
     assert site.pair
-    with Wire(site.pair.old.address) as wire:
-        site.reach(Side.OLD, wire.address)
+    with Wire(site.between()) as wire:
+        site.go_through(wire.address)
         site.run("rehearse")
         before = site.stand()
 
