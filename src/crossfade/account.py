@@ -140,8 +140,8 @@ def _way_back(site: Accountable, records: list[history.Record]) -> tuple[bool, s
         ways = {name: carrier.way_back() for name, carrier in carriers.items()}
     except CrossfadeError as error:
         return False, f"the databases could not be asked: {error.what}"
-    told = [f"database {name}: {way.words}" for name, way in ways.items()]
-    return bool(ways) and all(way.lossless for way in ways.values()), "; ".join(told)
+    told = "; ".join(way.words for way in ways.values())
+    return bool(ways) and all(way.lossless for way in ways.values()), told
 
 
 def _outcome(records: list[history.Record]) -> str:

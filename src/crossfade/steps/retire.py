@@ -47,8 +47,9 @@ def run(work: Work) -> Evidence:
     work.old.service.stop(work.limits.stop)
     findings = [Finding.equal("traffic goes to", Side.NEW, state.side, "gate, read back")]
     places = [place for place in old_places(work) if work.old.host.exists(place)]
-    for carrier in work.carriers.values():
+    for n, carrier in work.carriers.items():
         findings += carrier.let_go()
+        work.old.databases[n].lift()  # an archive that is restored one day must accept writes
         findings += carrier.retire(work, work.directory / "archive")
     with work.timed("archive"), work.progress("archiving the old side"):
         findings.extend(_archive(work, place) for place in places)

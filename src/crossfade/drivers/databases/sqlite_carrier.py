@@ -88,7 +88,7 @@ class SqliteCarrier:
 
     def way_back(self) -> WayBack:
         """There is no reverse feed."""
-        return WayBack(False, "SQLite has no feed back to the old side")
+        return WayBack(False, f"database {self.name}: SQLite has no feed back to the old side")
 
     def bring_back(self, on: Doing, to: Path) -> tuple[list[Finding], int]:
         """Keep what only the new side has: the whole database, and its extra rows as JSON lines."""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from crossfade.drivers.databases.postgres import (
     fence,
+    fence_proof,
     identities,
     leaving,
     place,
@@ -236,7 +237,13 @@ class PostgresCarrier:
 
     def _in_the_way(self, verdict: Verdict, *, streams: bool) -> list[Problem]:
         feeding = [*verdict.problems, *verdict.on_new] if streams else []
-        return list(dict.fromkeys((*verdict.of_place, *verdict.fit.problems, *feeding)))
+        of_fence = self._unfenceable
+        return list(dict.fromkeys((*verdict.of_place, *verdict.fit.problems, *feeding, *of_fence)))
+
+    @cached_property
+    def _unfenceable(self) -> tuple[Problem, ...]:
+        """What would keep us from fencing the old database."""
+        return fence_proof.problems(self.old, [self._reverse(bare=True).names.feed])
 
     def _warnings(self, verdict: Verdict) -> list[str]:
         fitting, known = verdict.fit, self._inventory

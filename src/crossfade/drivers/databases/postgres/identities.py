@@ -30,6 +30,7 @@ __all__ = [
 
 Identity = tuple[str, str]
 """``default``, ``nothing``, ``full`` or ``index``, and for the last one the index's name."""
+_NAMED = 5
 SMALL = 8 * 1024 * 1024
 """Bytes up to which a table without any key may be followed by whole rows: the new side's server
 reads the whole table for every change to it."""
@@ -45,14 +46,19 @@ def choice(table: Table) -> Identity | None:
 
 
 def touches(tables: Sequence[Table]) -> tuple[str, ...]:
-    """In sentences, the tables whose identity will be set for as long as the feed lasts."""
-    said = []
+    """In sentences, the tables whose identity will be set for as long as the feed lasts: one
+    sentence for those that get a unique index, one for those that get whole rows."""
+    found: dict[str, list[str]] = {}
     for table in tables:
-        by = choice(table)
-        if by:
-            what = f"index {by[1]}" if by[1] else "whole rows (FULL)"
-            said.append(f"replica identity of table {table}: {what} while it is followed")
-    return tuple(said)
+        if by := choice(table):
+            found.setdefault("a unique index" if by[1] else "whole rows (FULL)", []).append(
+                str(table)
+            )
+    return tuple(
+        f"replica identity of {len(names)} tables: {what} while they are followed"
+        f" ({', '.join(names[:_NAMED])}{', …' if names[_NAMED:] else ''})"
+        for what, names in found.items()
+    )
 
 
 def note(conn: Conn, publication: str, tables: Sequence[Table]) -> None:
