@@ -48,7 +48,7 @@ def manual(filled: Filled) -> Pause:
         *("-m", "synapse.app.homeserver", "-c", str(new / "homeserver.yaml")),
     )
     site.journal.close()
-    with Client(place.old, place.user) as client, (new / "out.log").open("wb") as log:
+    with Client(place.old, filled.user) as client, (new / "out.log").open("wb") as log:
         time.sleep(1)
         clock = _Clock()
         os.kill(pid, signal.SIGTERM)

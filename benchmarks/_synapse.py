@@ -17,8 +17,10 @@ from pathlib import Path
 
 from benchmarks._growth import grow
 
-from crossfade.demo.matrix import Connection, MatrixError, User
-from crossfade.demo.place import NEW, OLD, Place, stop_all
+from crossfade.demo.connection import Connection, WrongAnswer
+from crossfade.demo.matrix import User
+from crossfade.demo.place import Place
+from crossfade.demo.synapse import Synapse
 from crossfade.drivers.hosts.local import LocalHost
 from crossfade.engine.work import Silent
 from crossfade.model import Address, Side
@@ -61,7 +63,7 @@ def asks(question: Question, address: Address) -> bool:
     on = Connection(address, timeout=10)
     try:
         content = on.json("GET", question.path, token=question.token)["content"]
-    except (OSError, HTTPException, MatrixError):
+    except (OSError, HTTPException, WrongAnswer):
         return False
     finally:
         on.close()
@@ -76,7 +78,8 @@ class Filled:
     """
 
     def __init__(self, directory: Path) -> None:
-        self.place = Place(directory / "site", Said())
+        self.synapse = Synapse(0)
+        self.place = Place(directory / "site", self.synapse, "sqlite", Said())
         self.kept = directory / "kept"
         self.question = Question("", "", "")
 
@@ -85,8 +88,8 @@ class Filled:
         place = self.place
         place.clear()
         try:
-            place.build(broken=None)
-            place.teller.say(f"installing Synapse {NEW}")
+            place.build(broken=False)
+            place.teller.say(f"installing Synapse {self.synapse.new_version}")
             site = place.site()
             site.side(site.manifest.new, Side.NEW).install.install()
         finally:
@@ -95,7 +98,7 @@ class Filled:
         manifest["limits"]["watch"] = WATCH
         place.manifest.write_text(json.dumps(manifest, indent=2), encoding="utf-8")
         check = manifest["checks"][0]
-        self.question = Question(check["path"], place.user.token, check["equals"])
+        self.question = Question(check["path"], self.user.token, check["equals"])
         shutil.copytree(place.data, self.kept, symlinks=True)
 
     def grow(self, *, rooms: int, media: int) -> None:
@@ -129,14 +132,12 @@ class Filled:
     def stop(self) -> None:
         """Stop whatever of it runs."""
         if self.place.manifest.exists():
-            site = self.place.site()
-            stop_all(site)
-            site.journal.close()
+            self.place.end()
 
     @property
-    def versions(self) -> str:
-        """From which version to which."""
-        return f"{OLD} -> {NEW}"
+    def user(self) -> User:
+        """Who has filled it."""
+        return self.synapse.user
 
 
 class Client:
@@ -169,7 +170,7 @@ class Client:
         while not self._over.wait(0.1):
             try:
                 self.user.put_data(on, f"net.example.bench{kind}", str(self.acknowledged))
-            except (OSError, HTTPException, MatrixError):
+            except (OSError, HTTPException, WrongAnswer):
                 self.failed += 1
                 on.close()
                 with suppress(OSError):

@@ -53,7 +53,7 @@ def crossfade(filled: Filled) -> tuple[Pause, dict[str, float]]:
     site.traffic.ensure({Side.OLD: place.old, Side.NEW: place.new})
     site.journal.close()
     _run(place.manifest, "rehearse")
-    with Client(place.gate, place.user) as client:
+    with Client(place.gate, filled.user) as client:
         _run(place.manifest, "cutover", "--yes")
     site = place.site()
     data = account(site)
