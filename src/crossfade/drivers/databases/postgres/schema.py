@@ -106,10 +106,10 @@ def _left_out(ours: str) -> re.Pattern[str]:
     """Matches what Crossfade made on the old side: publications, and the fence of a cutover."""
     tags = "|".join(["crossfade_[0-9a-f]{10}", *([re.escape(ours)] if ours else [])])
     return re.compile(
-        rf"^\d+; \d+ \d+ (?:(?:COMMENT - )?PUBLICATION(?: TABLES? IN SCHEMA| TABLE)? \S+ (?:{tags})"
+        rf"^\d+; \d+ \d+ (?:(?:COMMENT - )?PUBLICATION(?: TABLES? IN SCHEMA| TABLE)? .+ (?:{tags})"
         rf"|COMMENT - PUBLICATION (?:{tags})"
         r"|SCHEMA - crossfade_fence|FUNCTION crossfade_fence|EVENT TRIGGER - crossfade_fence"
-        r"|TRIGGER \S+ .* crossfade_fence)"
+        r"|TRIGGER .+ crossfade_fence)"
     )
 
 
