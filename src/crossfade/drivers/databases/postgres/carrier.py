@@ -176,13 +176,13 @@ class PostgresCarrier:
     @cached_property
     def _verdict(self) -> Verdict:
         inventory = self._inventory
-        with explained("look at the old server", self.old), brief(self.old) as conn:
-            verdict = preflight.look_at_old(conn, inventory, self.names)
         with (
             explained("look at both servers", f"{self.old} and {self.new}"),
             brief(self.old) as conn,
             place.maintenance(self.new) as other,
         ):
+            version = other.info.server_version
+            verdict = preflight.look_at_old(conn, inventory, self.names, version)
             verdict.on_new = preflight.look_at_new(other, self.names)
             verdict.fit = fit(inventory, conn, other, self.old.user, self.new.database)
         if place.look(self.new, self.tag) == "in use":

@@ -14,10 +14,12 @@ from crossfade.drivers.databases.postgres.inventory import (
     Column,
     Extension,
     Inventory,
+    Lookup,
     Sequence,
     Table,
     UniqueKey,
 )
+from crossfade.drivers.databases.postgres.lookups import lookups
 
 __all__ = [
     "Column",
@@ -101,7 +103,8 @@ def _provider(conn: Conn, version: int) -> tuple[str, str]:
 def _tables(conn: Conn) -> tuple[Table, ...]:
     columns = _columns(conn)
     keys = _keys(conn, columns)
-    return tuple(_table(row, columns, keys) for row in fetch(conn, queries.TABLES))
+    ways = lookups(conn)
+    return tuple(_table(row, columns, keys, ways) for row in fetch(conn, queries.TABLES))
 
 
 def _columns(conn: Conn) -> Mapping[int, list[Column]]:
@@ -124,6 +127,7 @@ def _table(
     row: tuple[Any, ...],
     columns: Mapping[int, list[Column]],
     keys: Mapping[int, list[UniqueKey]],
+    ways: Mapping[int, Lookup],
 ) -> Table:
     oid, schema, name, kind, owner, size, pages, rows, identity, index, *rest = row
     unlogged, partition, security, parents, extension, condition = rest
@@ -146,6 +150,7 @@ def _table(
         row_security=security,
         extension=extension or "",
         condition=condition or "",
+        lookup=ways.get(oid),
     )
 
 

@@ -7,7 +7,7 @@ values as text.  See "Logical Replication Message Formats" in PostgreSQL's manua
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from psycopg import sql
@@ -27,8 +27,9 @@ class Changed:
     """What happened to one table.
 
     columns are its key's, in the table's order; keys the rows touched (each old and new key), as
-    an ordered set.  whole says that keys do not tell all: the table was truncated, or has no key
-    but the whole row.  The counts are of changes committed since the position that was asked for.
+    an ordered set.  Where whole rows are sent the key is what was asked for, and need not be
+    unique.  whole says that keys do not tell all: the table was truncated, or has no key.  The
+    counts are of changes committed since the position that was asked for.
     """
 
     columns: tuple[str, ...] = ()
@@ -122,12 +123,16 @@ def peek(
     return [bytes(row[0]) for row in rows]
 
 
-def parse(messages: Iterable[bytes], since: int = 0) -> Changes:
+def parse(
+    messages: Iterable[bytes], since: int = 0, lookups: Mapping[Name, Sequence[str]] | None = None
+) -> Changes:
     """Read messages of whole transactions.
 
     since is a position: changes of transactions that were committed before it are not counted
-    (their keys are kept all the same).
+    (their keys are kept all the same).  lookups are the columns that serve as the key of a table
+    that sends whole rows.
     """
+    wanted = lookups or {}
     found = Changes()
     relations: dict[int, _Relation] = {}
     counted = True
@@ -140,7 +145,7 @@ def parse(messages: Iterable[bytes], since: int = 0) -> Changes:
             found.end = reader.number("!Q")
             found.transactions += 1
         elif kind == "R":
-            oid, relation = _relation(reader)
+            oid, relation = _relation(reader, wanted)
             relations[oid] = relation
         elif kind in "IUD":
             relation = relations[reader.number("!I")]
@@ -161,7 +166,7 @@ def _of(found: Changes, relation: _Relation) -> Changed:
     return changed
 
 
-def _relation(reader: _Reader) -> tuple[int, _Relation]:
+def _relation(reader: _Reader, lookups: Mapping[Name, Sequence[str]]) -> tuple[int, _Relation]:
     oid = reader.number("!I")
     name = (reader.word(), reader.word())
     identity = reader.byte()
@@ -171,8 +176,13 @@ def _relation(reader: _Reader) -> tuple[int, _Relation]:
             key.append(position)
         columns.append(reader.word())
         reader.at += 8  # type and modifier
+    if identity == "f":
+        wanted = lookups.get(name, ())
+        key = [position for position, column in enumerate(columns) if column in wanted]
+        if len(key) < len(wanted):
+            key = []
     names = tuple(columns[position] for position in key)
-    return oid, _Relation(name, tuple(key), names, identity == "f" or not key)
+    return oid, _Relation(name, tuple(key), names, whole_row=not key)
 
 
 def _change(

@@ -15,10 +15,11 @@ from psycopg import sql
 
 from crossfade.drivers.databases.postgres.connect import Conn, Query, fetch, one, run
 from crossfade.drivers.databases.postgres.inventory import Table
+from crossfade.drivers.databases.postgres.lookups import SMALL
 from crossfade.errors import Failed
 
 __all__ = [
-    "SMALL",
+    "by_whole_rows",
     "choice",
     "give_back",
     "note",
@@ -31,18 +32,22 @@ __all__ = [
 Identity = tuple[str, str]
 """``default``, ``nothing``, ``full`` or ``index``, and for the last one the index's name."""
 _NAMED = 5
-SMALL = 8 * 1024 * 1024
-"""Bytes up to which a table without any key may be followed by whole rows: the new side's server
-reads the whole table for every change to it."""
 _LOCK = 0.25
 _TRIES_FOR = 30.0
 
 
 def choice(table: Table) -> Identity | None:
     """What to set for the feed; None when the table can be followed as it is."""
-    if table.key or (table.identity == "full" and table.bytes <= SMALL):
+    whole = table.identity == "full"
+    if table.key or (whole and (not table.keys or table.bytes <= SMALL)):
         return None
     return ("index", table.keys[0].index) if table.keys else ("full", "")
+
+
+def by_whole_rows(table: Table) -> bool:
+    """Whether it will be followed by whole rows, for want of a key."""
+    by = choice(table)
+    return by == ("full", "") or (by is None and table.identity == "full")
 
 
 def touches(tables: Sequence[Table]) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from psycopg import sql
 
 from crossfade.model import Problem
 
-__all__ = ["Column", "Extension", "Inventory", "Sequence", "Table", "UniqueKey"]
+__all__ = ["Column", "Extension", "Inventory", "Lookup", "Sequence", "Table", "UniqueKey"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,18 @@ class UniqueKey:
 
 
 @dataclass(frozen=True, slots=True)
+class Lookup:
+    """An index that finds rows, though it may not be unique: its columns, and how many rows are
+    guessed to have the same values there; most is the same for the table's worst index, which a
+    server may take instead.  None: the server has no statistics.
+    """
+
+    columns: tuple[str, ...]
+    rows: float | None
+    most: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Table:
     """A table: an ordinary one (also a partition), a partitioned one, or a foreign one.
 
@@ -50,6 +62,7 @@ class Table:
     parents are oids of what it inherits from or is a partition of.  owner is a role's name.
     extension and condition are set when the table belongs to an extension that declared it as
     configuration: then only the rows of the condition (``WHERE ...`` or empty) are data.
+    lookup is for tables without keys (None: no index will do).
     """
 
     oid: int
@@ -70,6 +83,7 @@ class Table:
     row_security: bool = False
     extension: str = ""
     condition: str = ""
+    lookup: Lookup | None = None
 
     def __str__(self) -> str:
         return _dotted(self.schema, self.name)

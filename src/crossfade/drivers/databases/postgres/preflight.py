@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from crossfade.drivers.databases.postgres import identities
+from crossfade.drivers.databases.postgres import keyless
 from crossfade.drivers.databases.postgres.connect import Conn, fetch, one
 from crossfade.drivers.databases.postgres.feed import Names
 from crossfade.drivers.databases.postgres.fitting import Fit
-from crossfade.drivers.databases.postgres.inventory import Inventory, Table
+from crossfade.drivers.databases.postgres.inventory import Inventory
+from crossfade.drivers.databases.postgres.lookups import SMALL
 from crossfade.model import Endpoint, Finding, Problem
 
 __all__ = ["Verdict", "in_use", "judge", "look_at_new", "look_at_old"]
@@ -19,7 +20,6 @@ __all__ = ["Verdict", "in_use", "judge", "look_at_new", "look_at_old"]
 OLD_ENOUGH = 60.0
 """Seconds after which a prepared transaction counts as forgotten."""
 _UNLOGGED = "table {} is unlogged and not small: no log tells its changes"
-_NO_EQUALITY = ("json", "xml", "point", "polygon", "txid_snapshot", "pg_snapshot", "refcursor")
 
 
 @dataclass
@@ -38,35 +38,26 @@ class Verdict:
 
 def judge(inventory: Inventory) -> list[str]:
     """Reasons for a dump that lie in the schema."""
-    reasons = list(inventory.reasons_for_dump)
+    large = (table for table in inventory.with_data if table.unlogged and table.bytes > SMALL)
+    return [*inventory.reasons_for_dump, *(_UNLOGGED.format(table) for table in large)]
+
+
+def _keyless(conn: Conn, inventory: Inventory, new_version: int, verdict: Verdict) -> None:
+    """Reasons and warnings for tables that are followed by whole rows."""
+    use = keyless.used(conn)
     for table in inventory.with_data:
-        reasons += _against(table)
-    return reasons
+        if not table.unlogged:
+            reason, warning = keyless.judge(table, use.get(table.oid), new_version)
+            verdict.reasons += [reason] if reason else []
+            verdict.warnings += [warning] if warning else []
 
 
-def _against(table: Table) -> list[str]:
-    if table.unlogged:
-        return [_UNLOGGED.format(table)] if table.bytes > identities.SMALL else []
-    by = identities.choice(table)
-    whole = by == ("full", "") or (by is None and table.identity == "full")
-    if not whole:
-        return []
-    if table.bytes > identities.SMALL:
-        most = identities.SMALL // 1024**2
-        return [
-            f"table {table} has no key and is larger than {most} MB"
-            " (a primary key, or a unique index on columns that are not null, would help)"
-        ]
-    plain = {column.name: column.type.removesuffix("[]") for column in table.columns}
-    odd = [name for name, kind in plain.items() if kind.split(".")[-1] in _NO_EQUALITY]
-    if odd:
-        return [f"table {table} has no key, and column {odd[0]} cannot be compared"]
-    return []
+def look_at_old(conn: Conn, inventory: Inventory, names: Names, new_version: int = 0) -> Verdict:
+    """What the old side's server allows, when the new side's has this version (its number).
 
-
-def look_at_old(conn: Conn, inventory: Inventory, names: Names) -> Verdict:
-    """What the old side's server allows.  Raises psycopg.Error."""
+    Raises psycopg.Error."""
     verdict = Verdict(judge(inventory))
+    _keyless(conn, inventory, new_version, verdict)
     level = str(one(conn, "show wal_level"))
     if level != "logical":
         verdict.reasons.append(
@@ -75,6 +66,7 @@ def look_at_old(conn: Conn, inventory: Inventory, names: Names) -> Verdict:
         )
     verdict.reasons += _triggers(conn)
     if verdict.reasons:
+        verdict.warnings.clear()
         return verdict
     verdict.problems += _rights(conn)
     verdict.problems += _room(conn, names)

@@ -9,26 +9,24 @@ can go on.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-from psycopg import sql
 
 from crossfade.drivers.databases.postgres import changes, slots
 from crossfade.drivers.databases.postgres.changes import Changed, Key, Name
-from crossfade.drivers.databases.postgres.connect import Conn, fetch
+from crossfade.drivers.databases.postgres.compare import rows_differ, whole_differs
+from crossfade.drivers.databases.postgres.connect import Conn
 from crossfade.drivers.databases.postgres.feed import Names
 from crossfade.drivers.databases.postgres.inventory import Table
+from crossfade.drivers.databases.postgres.lookups import columns_to_look_up
 from crossfade.drivers.databases.postgres.remembered import Remembered
 from crossfade.errors import Failed
 
 __all__ = ["Difference", "Proof"]
 
 _MESSAGES = 100_000
-_ROWS = 2_000
 _MOST = 2_000_000
 """Keys that we are willing to hold in memory (a few hundred bytes each)."""
 
@@ -51,10 +49,12 @@ class Difference:
 
 @dataclass
 class _Kept:
-    """What survives us: rows not yet shown equal, and what was counted since the snapshot."""
+    """What survives us: rows not yet shown equal, what was counted since the snapshot, and by what
+    rows without a key are looked up (it is chosen by statistics, which change)."""
 
     rest: dict[Name, Changed] = field(default_factory=dict)
     counts: dict[Name, list[int]] = field(default_factory=dict)
+    lookups: dict[Name, tuple[str, ...]] = field(default_factory=dict)
     compared: int = 0
     end: int = 0
 
@@ -70,6 +70,8 @@ class Proof:
         self.names, self.tables, self.since = names, tables, since
         self._file = Remembered(file)
         self._kept = _read(self._file)
+        for name, table in tables.items():
+            self._kept.lookups.setdefault(name, columns_to_look_up(table))
 
     @property
     def rest(self) -> int:
@@ -95,7 +97,7 @@ class Proof:
         last = slots.words_of(upto)
         while True:
             messages = changes.peek(old, self.names.keys, self.names.feed, last, _MESSAGES)
-            found = changes.parse(messages, max(self.since, self._kept.end))
+            found = changes.parse(messages, max(self.since, self._kept.end), self._kept.lookups)
             self._take(found)
             self._kept.end = max(self._kept.end, found.end)
             differing = self._compare(old, new)
@@ -132,10 +134,10 @@ class Proof:
             for name, changed in list(self._kept.rest.items()):
                 table = self.tables[name]
                 if changed.whole:
-                    unequal = _whole(other, old, new, table)
+                    unequal = whole_differs(other, old, new, table)
                     keys: dict[Key, None] = {}
                 else:
-                    keys = _rows(other, old, new, table, changed)
+                    keys = rows_differ(other, old, new, table, changed)
                     unequal = bool(keys)
                 self._kept.compared += max(1, len(changed.keys))
                 changed.keys = keys
@@ -159,8 +161,15 @@ class Proof:
             for name, changed in kept.rest.items()
         ]
         counts = [[*name, counts] for name, counts in kept.counts.items()]
+        lookups = [[*name, columns] for name, columns in kept.lookups.items() if columns]
         self._file.replace(
-            {"compared": kept.compared, "end": kept.end, "rest": rest, "counts": counts}
+            {
+                "compared": kept.compared,
+                "end": kept.end,
+                "rest": rest,
+                "counts": counts,
+                "lookups": lookups,
+            }
         )
 
 
@@ -171,66 +180,7 @@ def _read(file: Remembered) -> _Kept:
     for schema, name, columns, keys, whole in file["rest"]:
         changed = Changed(tuple(columns), dict.fromkeys(tuple(key) for key in keys), whole)
         kept.rest[schema, name] = changed
+    for schema, name, columns in file["lookups"]:
+        kept.lookups[schema, name] = tuple(columns)
     kept.counts = {(schema, name): counts for schema, name, counts in file["counts"]}
     return kept
-
-
-def _row(table: Table) -> sql.Composed:
-    """A hash of all of a row's data, as text: any type has one, and it is the same everywhere."""
-    columns = [sql.SQL("t.{}").format(sql.Identifier(name)) for name in table.data_columns]
-    return sql.SQL('pg_catalog.hashtextextended(row({})::text collate pg_catalog."C", 0)').format(
-        sql.SQL(", ").join(columns)
-    )
-
-
-def _rows(
-    other: ThreadPoolExecutor, old: Conn, new: Conn, table: Table, changed: Changed
-) -> dict[Key, None]:
-    """Those of the rows that are not the same on both sides, or only on one."""
-    types = {column.name: column.type for column in table.columns}
-    keys = [sql.Identifier(f"k{number}") for number in range(len(changed.columns))]
-    matches = [
-        sql.SQL("t.{} = k.{}::{}").format(sql.Identifier(name), key, sql.SQL(types[name]))
-        for name, key in zip(changed.columns, keys, strict=True)
-    ]
-    query = sql.SQL(
-        "select k.n, {} from rows from ({}) with ordinality as k({}, n) join only {} t on {}"
-    ).format(
-        _row(table),
-        sql.SQL(", ").join([sql.SQL("unnest(%s::text[])")] * len(keys)),
-        sql.SQL(", ").join(keys),
-        table.sql,
-        sql.SQL(" and ").join(matches),
-    )
-    unequal: dict[Key, None] = {}
-    for few in _few(list(changed.keys)):
-        values = [[key[i] for key in few] for i in range(len(keys))]
-        there = other.submit(_by_index, old, query, values)
-        here = dict(_by_index(new, query, values))
-        olds = dict(there.result())
-        unequal.update((key, None) for n, key in enumerate(few, 1) if olds.get(n) != here.get(n))
-    return unequal
-
-
-def _by_index(conn: Conn, query: sql.Composed, values: list[Any]) -> list[tuple[Any, ...]]:
-    """Run it so that a few rows are looked up, whatever the statistics say."""
-    with conn.transaction():
-        conn.execute(
-            "set local enable_seqscan = off; set local enable_hashjoin = off;"
-            " set local enable_mergejoin = off; set local jit = off"
-        )
-        return fetch(conn, query, values)
-
-
-def _whole(other: ThreadPoolExecutor, old: Conn, new: Conn, table: Table) -> bool:
-    """Whether the tables differ as a whole."""
-    query = sql.SQL(
-        "select count(*), coalesce(sum(h::numeric), 0) from (select {} h from only {} t) x"
-    ).format(_row(table), table.sql)
-    there = other.submit(fetch, old, query)
-    return fetch(new, query) != there.result()
-
-
-def _few(keys: list[Key]) -> Iterator[list[Key]]:
-    for begin in range(0, len(keys), _ROWS):
-        yield keys[begin : begin + _ROWS]

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from crossfade.drivers.databases.postgres import (
+    counts,
     feed,
     identities,
     sequences,
@@ -122,6 +123,8 @@ class StreamWay:
                     )
             with on.timed(f"proof {self.name}"):
                 findings.append(self._prove(following, still=still))
+            with on.timed(f"counts {self.name}"):
+                findings.append(self._count(following, still=still))
             with on.timed(f"sequences {self.name}"), explained("set sequences", self.new):
                 old, new = following.on_old(), following.on_new()
                 findings.append(sequences.advance(old, new, self.inventory.sequences, self.name))
@@ -245,6 +248,12 @@ class StreamWay:
             _SOURCE,
             holds,
         )
+
+    def _count(self, following: Following, *, still: bool) -> Finding:
+        with explained("count rows", f"{self.old} and {self.new}"):
+            return counts.prove(
+                self.name, following, self.tables, still=still, patience=_PAUSE_PATIENCE
+            )
 
     def _same_schema(self, following: Following) -> Finding:
         with explained("read the schema", self.old):
