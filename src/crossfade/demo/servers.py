@@ -24,7 +24,12 @@ Server = PostgresServer | MariadbServer
 _CLASSES: Mapping[str, type[Server]] = {"postgres": PostgresServer, "mariadb": MariadbServer}
 _FOLLOWED = {
     "postgres": {"wal_level": "logical"},
-    "mariadb": {"log_bin": "binlog", "binlog_format": "ROW"},
+    "mariadb": {
+        "log_bin": "binlog",
+        "binlog_format": "ROW",
+        # MLflow's migrations make triggers, for which an account needs this where a log is kept
+        "log_bin_trust_function_creators": "1",
+    },
 }
 """What a server needs so that its changes can be followed: there, and after the switch back."""
 
