@@ -71,11 +71,9 @@ class MariadbPair(Pair):
         self.old = MariadbServer(directory / "old", settings=SETTINGS, durable=True)
         self.new = MariadbServer(directory / "new", settings=SETTINGS, durable=True)
 
-    def fill(self, database: str, gb: float) -> Endpoint:
+    def fill(self, where: Endpoint, gb: float) -> None:
         """A large table, a wide one, and small ones that refer to each other."""
-        if not self.new.secret_of("app").exists():
-            self.new.create("unused", user="app")
-        where = self.old.create(database, user="app")
+        database = where.database
         accounts, documents = max(1000, round(ACCOUNTS * gb)), max(100, round(DOCUMENTS * gb))
         self.old.sql(TABLES.format(accounts=accounts, documents=documents), database=database)
         for n in range(SMALL_TABLES):
@@ -87,7 +85,6 @@ class MariadbPair(Pair):
             )
             self.old.sql(small, database=database)
         self._analyze(database)
-        return where
 
     def carrier(
         self, old: Endpoint, new: Endpoint, directory: Path
@@ -96,14 +93,14 @@ class MariadbPair(Pair):
         there, here = MysqlDatabase(DATABASE, old), MysqlDatabase(DATABASE, new)
         return there, here, there.carrier(here, directory, TAG)
 
-    def ways(self) -> dict[str, Way]:
+    def ways(self, database: str) -> dict[str, Way]:
         """The quickest of the others (the clients' own dump takes more than twice as long)."""
-        return {"mydumper -t2 -r250000, then myloader -t2": partial(_mydumper, self)}
+        return {"mydumper -t2 -r250000, then myloader -t2": partial(_mydumper, self, database)}
 
     def by_hand(self, old: Endpoint, new: Endpoint) -> float:
         """``mariadb-dump`` to a file, ``mariadb`` from it."""
         file = self.attempt() / "dump.sql"
-        self.new.sql(f"create database `{new.database}`")
+        self.make_empty(new.database)
         began = time.monotonic()
         dump, load = self.old.program("mariadb-dump"), self.new.program("mariadb")
         options = ("--single-transaction", f"--result-file={file}")
@@ -152,9 +149,9 @@ class MariadbPair(Pair):
         """The writer's rows go."""
         self.old.sql("truncate writes", database=database)
 
-    def make_empty(self) -> None:
+    def make_empty(self, database: str) -> None:
         """The application's account stands on both servers."""
-        self.new.sql(f"create database {DATABASE} character set utf8mb4")
+        self.new.sql(f"create database {database} character set utf8mb4")
 
     def drop(self, database: str) -> None:
         """Whatever its tables refer to."""
@@ -162,12 +159,11 @@ class MariadbPair(Pair):
 
     def login(self, server: MariadbServer) -> str:
         """The option that lets MariaDB's programs log in; the password is in a file of ours."""
-        path = self.directory / f"{server.address.port}.cnf"
-        if not path.exists():
-            path.touch(mode=0o600)
-            lines = ["[client]", f"host={server.address.host}", f"port={server.address.port}"]
-            lines += [f"user={server.admin}", f"password={server.password_of(server.admin)}"]
-            path.write_text("\n".join([*lines, ""]))
+        path = self.directory / f"{server.directory.name}.cnf"
+        path.touch(mode=0o600)
+        lines = ["[client]", f"host={server.address.host}", f"port={server.address.port}"]
+        lines += [f"user={server.admin}", f"password={server.password_of(server.admin)}"]
+        path.write_text("\n".join([*lines, ""]))
         return f"--defaults-file={path}"
 
     def _analyze(self, database: str) -> None:
@@ -175,17 +171,17 @@ class MariadbPair(Pair):
         self.old.sql(f"analyze table {', '.join(names)}", database=database)
 
 
-def _mydumper(pair: MariadbPair) -> dict[str, float]:
+def _mydumper(pair: MariadbPair, database: str) -> dict[str, float]:
     place = pair.attempt() / "dump"
     began = time.monotonic()
     chunks = ("--threads=2", "--rows=250000", f"--outputdir={place}")
     programs(
-        ("mydumper", *_login(pair, pair.old), f"--database={DATABASE}", *chunks),
+        ("mydumper", *_login(pair, pair.old), f"--database={database}", *chunks),
         env={},
         log=pair.log,
     )
     dumped = time.monotonic() - began
-    target = (f"--database={DATABASE}", "--threads=2", f"--directory={place}")
+    target = (f"--database={database}", "--threads=2", f"--directory={place}")
     programs(("myloader", *_login(pair, pair.new), *target), env={}, log=pair.log)
     parts = {"dump": dumped, "load": time.monotonic() - began - dumped}
     shutil.rmtree(place)

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks._postgres import PostgresPair
-from benchmarks._servers import DATABASE, On, busy, gigabytes, hold, median, rounds
+from benchmarks._servers import On, busy, gigabytes, hold, median, rounds
 
 from crossfade.model import Endpoint
 
@@ -110,13 +110,13 @@ def _span() -> Span:
 
 def beside_pgbench(pair: PostgresPair) -> None:
     """Fill, some rounds, a table of medians and of the rounds' ratios."""
-    old = pair.fill(DATABASE, gigabytes(pair.kind))
+    old = pair.filled(gigabytes(pair.kind))
     found = []
     for _ in range(rounds(ROUNDS)):
         found.append(one_round(pair, old))
-        pair.old.sql("vacuum analyze", database=DATABASE)
+        pair.old.sql("vacuum analyze", database=old.database)
     lines = [
-        f"pgbench -c{CLIENTS} on the old side ({pair.size(DATABASE) / 1e9:.2f} GB), "
+        f"pgbench -c{CLIENTS} on the old side ({pair.size(old.database) / 1e9:.2f} GB), "
         f"medians of {len(found)} rounds",
         "",
         "| old side | transactions/s | p99, ms | rate / undisturbed | p99 / undisturbed |",

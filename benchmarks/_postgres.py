@@ -83,11 +83,9 @@ class PostgresPair(Pair):
         self.old = PostgresServer(directory / "old", major, settings=SETTINGS, durable=True)
         self.new = PostgresServer(directory / "new", major, settings=SETTINGS, durable=True)
 
-    def fill(self, database: str, gb: float) -> Endpoint:
+    def fill(self, where: Endpoint, gb: float) -> None:
         """pgbench's tables with a large one, a wide one, small ones that refer to each other."""
-        if not self.new.secret_of("app").exists():
-            self.new.create("unused", user="app")
-        where = self.old.create(database, user="app")
+        database = where.database
         scale = max(1, round(ACCOUNTS * gb))
         initialise = ("-i", "-q", "-I", "dtgpf", "-s", str(scale))
         programs(
@@ -110,7 +108,6 @@ class PostgresPair(Pair):
         self.old.sql("grant all on all tables in schema public to app", database=database)
         self.old.sql("grant all on all sequences in schema public to app", database=database)
         self.old.sql("vacuum (freeze, analyze)", database=database)
-        return where
 
     def carrier(
         self, old: Endpoint, new: Endpoint, directory: Path
@@ -119,18 +116,18 @@ class PostgresPair(Pair):
         there, here = PostgresDatabase(DATABASE, old), PostgresDatabase(DATABASE, new)
         return there, here, there.carrier(here, directory, "crossfade_0be0c40000")
 
-    def ways(self) -> dict[str, Way]:
+    def ways(self, database: str) -> dict[str, Way]:
         """Uncompressed, since a copy on one machine only loses time by compressing."""
         return {
-            "pg_dump -Fc -Z0 piped to pg_restore": partial(_piped, self),
-            "pg_dump -Fd -Z0 -j2, then pg_restore -j2": partial(_parallel, self),
-            "pgcopydb clone, 2 table and 2 index jobs": partial(_pgcopydb, self),
+            "pg_dump -Fc -Z0 piped to pg_restore": partial(_piped, self, database),
+            "pg_dump -Fd -Z0 -j2, then pg_restore -j2": partial(_parallel, self, database),
+            "pgcopydb clone, 2 table and 2 index jobs": partial(_pgcopydb, self, database),
         }
 
     def by_hand(self, old: Endpoint, new: Endpoint) -> float:
         """``pg_dump -Fc`` to a file, ``pg_restore`` from it, as most instructions have it."""
         file = self.attempt() / "dump"
-        self.new.sql(f'create database "{new.database}" owner app')
+        self.make_empty(new.database)
         began = time.monotonic()
         dump, restore = self.old.program("pg_dump"), self.new.program("pg_restore")
         written = ("-Fc", "-f", file, *self.server(self.old), old.database)
@@ -161,9 +158,9 @@ class PostgresPair(Pair):
         self.old.sql("vacuum analyze pgbench_accounts", database=database)
         self.old.sql("vacuum analyze documents", database=database)
 
-    def make_empty(self) -> None:
+    def make_empty(self, database: str) -> None:
         """Owned by the application's role, which stands on both servers."""
-        self.new.sql(f"create database {DATABASE} owner app")
+        self.new.sql(f"create database {database} owner app")
 
     def drop(self, database: str) -> None:
         """With everybody's sessions."""
@@ -181,33 +178,32 @@ class PostgresPair(Pair):
     def env(self) -> dict[str, str]:
         """Programs find both servers' passwords in a file of ours."""
         path = self.directory / "pgpass"
-        if not path.exists():
-            path.touch(mode=0o600)
-            lines = [
-                f"{s.address.host}:{s.address.port}:*:{s.admin}:{s.password_of(s.admin)}\n"
-                for s in (self.old, self.new)
-            ]
-            path.write_text("".join(lines))
+        path.touch(mode=0o600)
+        lines = [
+            f"{s.address.host}:{s.address.port}:*:{s.admin}:{s.password_of(s.admin)}\n"
+            for s in (self.old, self.new)
+        ]
+        path.write_text("".join(lines))
         return {"PGPASSFILE": str(path)}
 
 
-def _piped(pair: PostgresPair) -> dict[str, float]:
+def _piped(pair: PostgresPair, database: str) -> dict[str, float]:
     programs(
-        (pair.old.program("pg_dump"), "-Fc", "-Z0", *pair.server(pair.old), DATABASE),
-        (pair.new.program("pg_restore"), "-d", DATABASE, *pair.server(pair.new)),
+        (pair.old.program("pg_dump"), "-Fc", "-Z0", *pair.server(pair.old), database),
+        (pair.new.program("pg_restore"), "-d", database, *pair.server(pair.new)),
         env=pair.env,
         log=pair.log,
     )
     return {}
 
 
-def _parallel(pair: PostgresPair) -> dict[str, float]:
+def _parallel(pair: PostgresPair, database: str) -> dict[str, float]:
     place = pair.attempt() / "dump"
     began = time.monotonic()
-    written = ("-Fd", "-Z0", "-j2", "-f", place, *pair.server(pair.old), DATABASE)
+    written = ("-Fd", "-Z0", "-j2", "-f", place, *pair.server(pair.old), database)
     programs((pair.old.program("pg_dump"), *written), env=pair.env, log=pair.log)
     dumped = time.monotonic() - began
-    read = ("-j2", "-d", DATABASE, *pair.server(pair.new), place)
+    read = ("-j2", "-d", database, *pair.server(pair.new), place)
     programs((pair.new.program("pg_restore"), *read), env=pair.env, log=pair.log)
     parts = {"dump": dumped, "restore": time.monotonic() - began - dumped}
     for path in place.iterdir():
@@ -215,9 +211,9 @@ def _parallel(pair: PostgresPair) -> dict[str, float]:
     return parts
 
 
-def _pgcopydb(pair: PostgresPair) -> dict[str, float]:
+def _pgcopydb(pair: PostgresPair, database: str) -> dict[str, float]:
     command = ("pgcopydb", "clone", "--table-jobs", "2", "--index-jobs", "2")
-    source = ("--source", pair.uri(pair.old, DATABASE), "--target", pair.uri(pair.new, DATABASE))
+    source = ("--source", pair.uri(pair.old, database), "--target", pair.uri(pair.new, database))
     place = ("--dir", pair.attempt() / "pgcopydb")
     programs((*command, *source, *place), env=pair.env, log=pair.log)
     return {}

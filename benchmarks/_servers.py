@@ -1,8 +1,10 @@
 """What the benchmarks of databases on servers share: sizes, a clock, and pairs of servers.
 
-Sizes come from the environment, so that all of it can be tried small:
+Sizes come from the environment, so that all of it can be tried small; and the filled servers can
+be kept in a directory for the next time:
 
-    BENCH_POSTGRES_GB=0.02 BENCH_MARIADB_GB=0.02 BENCH_ROUNDS=1 python -m benchmarks copy
+    BENCH_POSTGRES_GB=0.02 BENCH_MARIADB_GB=0.02 BENCH_ROUNDS=1 BENCH_DIRECTORY=/tmp/filled \
+      python -m benchmarks copy
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
+import shutil
 import statistics
 import subprocess
 import tempfile
@@ -219,22 +222,45 @@ class Pair(ABC):
     @contextlib.contextmanager
     def running(cls) -> Iterator[Any]:
         """The pair, as long as the context lasts."""
-        with tempfile.TemporaryDirectory(prefix="crossfade-bench-") as name:
-            pair = cls(Path(name))
+        with contextlib.ExitStack() as stack:
+            kept = os.environ.get("BENCH_DIRECTORY", "")
+            if not kept:
+                scratch = tempfile.TemporaryDirectory(prefix="crossfade-bench-")
+                kept = stack.enter_context(scratch)
+            place = Path(kept) / cls.kind
+            place.mkdir(parents=True, exist_ok=True)
+            place.parent.chmod(0o755)  # the servers run as accounts of their own
+            pair = cls(place)
+            stack.callback(shutil.rmtree, place / "attempts", ignore_errors=True)
             with pair.old, pair.new:
                 yield pair
 
+    def filled(self, gb: float) -> Endpoint:
+        """A database on the old server of about ``gb`` gigabytes with its indexes."""
+        database = f"app{gb:g}".replace(".", "_")
+        if not self.old.secret_of("app").exists():
+            self.new.create("unused", user="app")
+            self.old.create("unused", user="app")
+        marker = self.directory / f"{database}.filled"
+        if not marker.exists():
+            began = time.monotonic()
+            self.fill(self.old.create(database, user="app"), gb)
+            marker.touch()
+            took, size = time.monotonic() - began, self.size(database)
+            print(f"{self.kind}: {size / 1e9:.3f} GB filled in {took:.0f} s", flush=True)
+        return self.old.endpoint(database, user="app")
+
     @abstractmethod
-    def fill(self, database: str, gb: float) -> Endpoint:
-        """Make a database on the old server, about ``gb`` gigabytes with its indexes."""
+    def fill(self, where: Endpoint, gb: float) -> None:
+        """Fill an empty database of the old server."""
 
     @abstractmethod
     def carrier(self, old: Endpoint, new: Endpoint, directory: Path) -> tuple[Any, Any, Carrier]:
         """Ours: both databases as ``ports.Database``, and what carries the one to the other."""
 
     @abstractmethod
-    def ways(self) -> dict[str, Way]:
-        """The others' ways to copy the database ``app`` into the empty one on the new server."""
+    def ways(self, database: str) -> dict[str, Way]:
+        """The others' ways to copy a database into the empty one of its name on the new server."""
 
     @abstractmethod
     def by_hand(self, old: Endpoint, new: Endpoint) -> float:
@@ -257,8 +283,8 @@ class Pair(ABC):
         """Clear away what a writer left in the old database."""
 
     @abstractmethod
-    def make_empty(self) -> None:
-        """Make the new database, for those who do not make it themselves."""
+    def make_empty(self, database: str) -> None:
+        """Make a new database, for those who do not make it themselves."""
 
     @abstractmethod
     def drop(self, database: str) -> None:

@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from benchmarks._mariadb import MariadbPair
 from benchmarks._postgres import PostgresPair
 from benchmarks._servers import (
-    DATABASE,
     On,
     Pair,
     Processor,
@@ -57,7 +56,7 @@ def ours(pair: Pair, old: Endpoint, new: Endpoint) -> dict[str, Copied]:
         findings = carrier.back_up(on) + carrier.restore(on)
         whole = time.monotonic() - began
     hold(findings)
-    pair.same(DATABASE)
+    pair.same(old.database)
     carrier.let_go()
     after = sum(took for part, took in on.parts.items() if part not in COPYING)
     print(f"    {processor}, programs {processor.ours:.1f}")
@@ -67,13 +66,13 @@ def ours(pair: Pair, old: Endpoint, new: Endpoint) -> dict[str, Copied]:
     }
 
 
-def theirs(pair: Pair, name: str) -> dict[str, Copied]:
+def theirs(pair: Pair, database: str, name: str) -> dict[str, Copied]:
     """One of the others' ways."""
     with Processor(pair) as processor:
         began = time.monotonic()
-        parts = pair.ways()[name]()
+        parts = pair.ways(database)[name]()
         seconds = time.monotonic() - began
-    pair.same(DATABASE)
+    pair.same(database)
     print(f"    {processor}, programs {processor.ours:.1f}")
     return {name: Copied(seconds, processor.seconds, parts)}
 
@@ -81,13 +80,17 @@ def theirs(pair: Pair, name: str) -> dict[str, Copied]:
 def one_round(pair: Pair, old: Endpoint, turn: int) -> dict[str, Copied]:
     """Every way once."""
     copied: dict[str, Copied] = {}
-    names = [OURS, *pair.ways()]
+    database = old.database
+    names = [OURS, *pair.ways(database)]
     for name in reversed(names) if turn % 2 else names:
         if name != OURS:
-            pair.make_empty()
+            pair.make_empty(database)
         pair.settle()
         others = busy()
-        done = ours(pair, old, pair.place(DATABASE)) if name == OURS else theirs(pair, name)
+        if name == OURS:
+            done = ours(pair, old, pair.place(database))
+        else:
+            done = theirs(pair, database, name)
         copied |= done
         listed = ", ".join(f"{part} {took:.2f}" for part, took in done[name].parts.items())
         print(
@@ -95,8 +98,8 @@ def one_round(pair: Pair, old: Endpoint, turn: int) -> dict[str, Copied]:
             f"({listed or 'whole'}); others use {others:.0%}, load {os.getloadavg()[0]:.1f}",
             flush=True,
         )
-        pair.drop(DATABASE)
-    return {name: copied[name] for name in (OURS, WHOLE, *pair.ways())}
+        pair.drop(database)
+    return {name: copied[name] for name in (OURS, WHOLE, *pair.ways(database))}
 
 
 def table(kind: str, size: int, seen: list[dict[str, Copied]]) -> str:
@@ -128,12 +131,8 @@ GOALS = {"postgres": "at least 1, better 1.3", "mariadb": "at least 0.95"}
 
 def measured(pair: Pair) -> None:
     """Fill, take turns, print."""
-    began = time.monotonic()
-    old = pair.fill(DATABASE, gigabytes(pair.kind))
-    size = pair.size(DATABASE)
-    print(
-        f"{pair.kind}: {size / 1e9:.3f} GB, filled in {time.monotonic() - began:.0f} s", flush=True
-    )
+    old = pair.filled(gigabytes(pair.kind))
+    size = pair.size(old.database)
     seen = [one_round(pair, old, turn) for turn in range(rounds(ROUNDS))]
     print(f"\n{table(pair.kind, size, seen)}\n")
     for name in seen[0]:

@@ -58,7 +58,7 @@ class Sized:
 
 def fill(pair: Pair, gb: float) -> Sized:
     """An old database of about this many gigabytes."""
-    where = pair.fill(f"app{gb:g}".replace(".", "_"), gb)
+    where = pair.filled(gb)
     counts = pair.counts(pair.old, where.database)
     size = pair.size(where.database)
     return Sized(gb, where, size, counts[TABLES[pair.kind]], counts["documents"])
