@@ -165,6 +165,11 @@ class Applier:
         if self._last is not None:
             self.settle(self._last)
 
+    @property
+    def conn(self) -> Conn | None:
+        """The session, if there is one."""
+        return self._conn
+
     def close(self) -> None:
         """End the session; what was not committed is undone."""
         self._forget()

@@ -8,6 +8,7 @@ Passwords are resolved at the moment of use and never appear in an error.
 from __future__ import annotations
 
 import contextlib
+import socket
 import ssl
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
@@ -27,6 +28,7 @@ __all__ = [
     "Conn",
     "Row",
     "connect",
+    "cut_off",
     "explained",
     "fetch",
     "ident",
@@ -125,7 +127,7 @@ def connect(
             autocommit=True,
             local_infile=True,
             connect_timeout=max(1, round(timeout)),
-            read_timeout=read_timeout,
+            read_timeout=max(1, round(timeout)),  # PyMySQL's other one ends with the TCP handshake
             max_allowed_packet=1 << 30,
         )
     except pymysql.MySQLError as error:
@@ -142,6 +144,8 @@ def connect(
             run(conn, "set session transaction isolation level repeatable read, read write")
             if is_mariadb(conn):
                 run(conn, "set session max_statement_time = 0, idle_transaction_timeout = 0")
+        made: Any = conn
+        made._read_timeout = read_timeout
     except BaseException:
         quietly_close(conn)
         raise
@@ -207,6 +211,14 @@ def quietly_close(conn: Conn | None) -> None:
     if conn is not None:
         with contextlib.suppress(Exception):
             conn.close()
+
+
+def cut_off(conn: Conn | None) -> None:
+    """Let whoever waits for this session, in another thread, have an error at once."""
+    wire: socket.socket | None = getattr(conn, "_sock", None)  # PyMySQL has no word for it
+    if wire is not None:
+        with contextlib.suppress(OSError):
+            wire.shutdown(socket.SHUT_RDWR)
 
 
 @contextlib.contextmanager

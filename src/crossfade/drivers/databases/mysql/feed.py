@@ -22,7 +22,13 @@ from crossfade.drivers.databases.mysql.binlog import (
     Rows,
     current_position,
 )
-from crossfade.drivers.databases.mysql.connect import Conn, connect, explained, quietly_close
+from crossfade.drivers.databases.mysql.connect import (
+    Conn,
+    connect,
+    cut_off,
+    explained,
+    quietly_close,
+)
 from crossfade.drivers.databases.mysql.statements import concerns, judge, truncated
 from crossfade.errors import Failed
 from crossfade.model import Endpoint
@@ -134,6 +140,11 @@ class Feed:
                 ) from None
             else:
                 return
+
+    def cut_off(self) -> None:
+        """Break the sessions that read the position and apply, under a thread that waits."""
+        for conn in (self._conn, self.applier.conn):
+            cut_off(conn)
 
     def pause(self) -> None:
         """Close all connections; following goes on by itself when it is asked to."""

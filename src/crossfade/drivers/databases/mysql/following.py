@@ -13,7 +13,13 @@ import time
 import pymysql
 
 from crossfade.drivers.databases.mysql.binlog import Position
-from crossfade.drivers.databases.mysql.connect import Conn, connect, explained, quietly_close
+from crossfade.drivers.databases.mysql.connect import (
+    Conn,
+    connect,
+    cut_off,
+    explained,
+    quietly_close,
+)
 from crossfade.drivers.databases.mysql.feed import Feed
 from crossfade.drivers.databases.mysql.proof import Difference, Proof
 from crossfade.errors import CrossfadeError, Failed
@@ -26,6 +32,8 @@ _CLOSE = 0.5
 _HOPELESS = 6
 """So many waits that do not get shorter: the new side is slower than the old one."""
 _READ_TIMEOUT = 600.0
+_STUCK = 8.0
+"""Seconds after which what the keeper waits for is too late: it may be in the pause."""
 _BREATH, _ROUND = 0.05, 1.0
 
 
@@ -40,6 +48,12 @@ class Following:
         """Close all sessions."""
         self.feed.pause()
         self._forget()
+
+    def cut_off(self) -> None:
+        """Break all sessions under a thread that waits for one of them."""
+        self.feed.cut_off()
+        for conn in list(self._sessions.values()):
+            cut_off(conn)
 
     def catch_up(self, *, patience: float) -> float:
         """Wait until the new side follows closely; the seconds that it took.  Raises Failed."""
@@ -124,7 +138,10 @@ class Keeper:
     def stop(self) -> Following:
         """End it after what it is in; what it followed with."""
         self._over.set()
-        self._thread.join()
+        self._thread.join(_STUCK)
+        while self._thread.is_alive():  # a server that says nothing: its network may be cut
+            self._following.cut_off()
+            self._thread.join(1.0)
         return self._following
 
     def _run(self) -> None:
