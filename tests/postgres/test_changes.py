@@ -165,6 +165,36 @@ def test_a_table_without_key_is_compared_whole(endpoint: Endpoint, conn: Conn) -
     assert not changed.keys
 
 
+def test_whole_rows_are_known_by_the_columns_that_are_asked_for(
+    endpoint: Endpoint, conn: Conn
+) -> None:
+    """Of a table without a key: of new rows and of old ones, nulls too, also long values."""
+    after = followed(
+        endpoint,
+        conn,
+        "create table public.t (v text, b text, more text, a int);"
+        " alter table public.t alter more set storage external",
+    )
+    after(
+        "insert into public.t values ('x', null, repeat('z', 5000), 1), ('y', 'k', '', 2)",
+        "update public.t set v = 'other' where a = 1",
+        "update public.t set a = 3 where a = 2",
+        "delete from public.t where a = 3",
+    )
+    names = names_of(endpoint)
+    messages = changes.peek(conn, names.keys, names.feed, None)
+    changed = changes.parse(messages, 0, {("public", "t"): ("a", "b")}).tables["public", "t"]
+    assert changed.columns == ("b", "a")
+    assert set(changed.keys) == {(None, "1"), ("k", "2"), ("k", "3")}
+    assert (changed.inserted, changed.updated, changed.deleted) == (2, 2, 1)
+    assert not changed.whole
+    long = changes.parse(messages, 0, {("public", "t"): ("more",)}).tables["public", "t"]
+    assert set(long.keys) == {("z" * 5000,), ("",)}
+    assert not long.whole
+    gone = changes.parse(messages, 0, {("public", "t"): ("a", "gone")}).tables["public", "t"]
+    assert gone.whole
+
+
 def test_changes_before_the_snapshot_are_not_counted(endpoint: Endpoint, conn: Conn) -> None:
     """Their keys are kept: the row has to be equal all the same."""
     after = followed(endpoint, conn, "create table public.t (id int primary key)")
