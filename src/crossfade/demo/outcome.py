@@ -63,9 +63,17 @@ def _parts(data: Any) -> dict[str, float]:
         return {}
     for step in cutovers[-1]["steps"]:
         for part in step["parts"]:
-            if pause["began"] <= part["began"] < pause["ended"]:
+            inside = pause["began"] <= part["began"] < pause["ended"]
+            if inside and not any(_within(part, other) for other in step["parts"]):
                 parts[part["name"]] = parts.get(part["name"], 0.0) + part["seconds"]
     return {name: round(seconds, 3) for name, seconds in parts.items()}
+
+
+def _within(part: Any, other: Any) -> bool:
+    """Whether a part was measured as part of another one, which is longer."""
+    ends = [p["began"] + p["seconds"] for p in (part, other)]
+    longer = other["seconds"] > part["seconds"]
+    return bool(longer and other["began"] <= part["began"] and ends[0] <= ends[1] + 0.001)
 
 
 def summary(place: Place, result: dict[str, Any], code: int) -> str:
