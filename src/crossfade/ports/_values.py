@@ -53,12 +53,14 @@ class DatabaseTraits:
     """What a kind of database can do.
 
     strategy is the best it has; fence is how it is fenced, in words; lasting_position says that
-    ``position`` still means something days after the fence."""
+    ``position`` still means something days after the fence; keeps_fence that a fence can outlive
+    us (``Held.keep``)."""
 
     strategy: str = "dump"
     online_copy: bool = True
     fence: str = ""
     lasting_position: bool = False
+    keeps_fence: bool = False
 
 
 @dataclass(frozen=True, slots=True)

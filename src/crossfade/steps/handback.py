@@ -16,6 +16,7 @@ from crossfade.steps._health import wait_healthy
 from crossfade.steps._pause import begin, go_back
 from crossfade.steps._switch import switch_to, take_token
 from crossfade.steps.stop import positions
+from crossfade.steps.switch import keep_fences
 
 __all__ = ["finish", "lossless", "name", "preview", "reversal", "run", "undo"]
 
@@ -84,8 +85,7 @@ def undo(work: Work) -> Evidence:
     if work.dead_man.state() == "none":
         return Evidence(name, (Finding.equal("the pause", "not begun", "not begun", "token"),))
     findings = go_back(work, work.new, work.old)
-    for database in work.old.databases.values():
-        database.fence().keep()  # it was lifted for the old side's start
+    keep_fences(work)  # they were lifted for the old side's start
     return Evidence(name, tuple(findings))
 
 

@@ -11,7 +11,7 @@ from crossfade.model import Evidence, Finding, PlannedStep, Reversal
 from crossfade.ports import Parts, Work
 from crossfade.steps._switch import switch_to, take_token
 
-__all__ = ["finish", "name", "preview", "reversal", "run", "undo", "watch"]
+__all__ = ["finish", "keep_fences", "name", "preview", "reversal", "run", "undo", "watch"]
 
 name = "switch"
 reversal = Reversal.LOSES_WRITES
@@ -44,14 +44,20 @@ def finish(work: Work) -> Evidence:
         findings = switch_to(work, work.new, work.old)
     ended = time.time()
     with work.timed("keep the fence"):
-        for database in work.old.databases.values():
-            database.fence().keep()
+        keep_fences(work)
     for carrier in work.carriers.values():
         findings += carrier.after_commit(work)
     work.held.close()
     work.pause_began = None
     work.old.service.stop(work.limits.stop)  # ends the one that was loaded for going back
     return Evidence(name, (*findings, *watch(work, work.new)), {"pause_ended": ended})
+
+
+def keep_fences(work: Work) -> None:
+    """The old side stays refused for everybody, where its kind of database can do that."""
+    for database in work.old.databases.values():
+        if database.traits.keeps_fence:
+            database.fence().keep()
 
 
 def watch(work: Work, live: Parts) -> list[Finding]:

@@ -48,7 +48,7 @@ class MysqlDatabase:
         strategy="stream",
         online_copy=True,
         fence="table locks of a session of ours, afterwards triggers that refuse every write",
-        lasting_position=False,
+        keeps_fence=True,
     )
 
     def __init__(

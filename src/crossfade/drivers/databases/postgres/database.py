@@ -29,7 +29,7 @@ class PostgresDatabase:
         strategy="stream",
         online_copy=True,
         fence="locks on all tables, held by one session of the runner",
-        lasting_position=False,
+        keeps_fence=True,
     )
 
     def __init__(
