@@ -25,7 +25,7 @@ SETTINGS = {
     "innodb_log_file_size": "512M",
     "max_allowed_packet": "64M",
 }
-ACCOUNTS, DOCUMENTS, SMALL = 3_000_000, 330_000, 500
+ACCOUNTS, DOCUMENTS, SMALL = 3_700_000, 530_000, 500
 """For each gigabyte: rows of the large table, of the wide one, and of each small one."""
 SMALL_TABLES = 100
 

@@ -25,7 +25,7 @@ SETTINGS = {
     "max_replication_slots": "20",
     "max_wal_senders": "20",
 }
-ACCOUNTS, DOCUMENTS, SMALL = 34, 330_000, 500
+ACCOUNTS, DOCUMENTS, SMALL = 35, 430_000, 500
 """For each gigabyte: pgbench's scale, rows of the wide table, rows of each small table."""
 SMALL_TABLES = 200
 
