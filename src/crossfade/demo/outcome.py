@@ -62,18 +62,17 @@ def _parts(data: Any) -> dict[str, float]:
     if not pause or not cutovers:
         return {}
     for step in cutovers[-1]["steps"]:
-        for part in step["parts"]:
+        for number, part in enumerate(step["parts"], 1):
             inside = pause["began"] <= part["began"] < pause["ended"]
-            if inside and not any(_within(part, other) for other in step["parts"]):
+            # a part is recorded when it ends, so that what it belongs to comes later
+            if inside and not any(_within(part, later) for later in step["parts"][number:]):
                 parts[part["name"]] = parts.get(part["name"], 0.0) + part["seconds"]
     return {name: round(seconds, 3) for name, seconds in parts.items()}
 
 
-def _within(part: Any, other: Any) -> bool:
-    """Whether a part was measured as part of another one, which is longer."""
-    ends = [p["began"] + p["seconds"] for p in (part, other)]
-    longer = other["seconds"] > part["seconds"]
-    return bool(longer and other["began"] <= part["began"] and ends[0] <= ends[1] + 0.001)
+def _within(part: Any, later: Any) -> bool:
+    """Whether a part was measured as part of one that was recorded later."""
+    return bool(later["began"] <= part["began"])
 
 
 def summary(place: Place, result: dict[str, Any], code: int) -> str:
