@@ -1,4 +1,4 @@
-"""Growing a filled Synapse: every room cloned with all that belongs to it, inside its SQLite file.
+"""Growing a filled Synapse: every room cloned with all that belongs to it, inside its database.
 
 Filling 40,000 events through the API would take an hour.  So each room is copied with new ids: its
 events, their JSON, edges, auth chains, state groups, state and search entries, in every table that
@@ -12,12 +12,15 @@ import os
 import re
 import shutil
 import sqlite3
+from collections.abc import Sequence
 from contextlib import closing
 from functools import cache
 from pathlib import Path
 from string import ascii_letters
 
-__all__ = ["grow"]
+from psycopg import Connection
+
+__all__ = ["grow", "grow_postgres"]
 
 Value = str | bytes | int | float | None
 IDS = re.compile(r"![A-Za-z]{18}(?=:)|\$[\w-]{43}(?![\w-])", re.ASCII)
@@ -25,6 +28,13 @@ IDS = re.compile(r"![A-Za-z]{18}(?=:)|\$[\w-]{43}(?![\w-])", re.ASCII)
 STREAMS = {"stream_ordering", "event_stream_ordering", "stream_id", "completed_delta_stream_id"}
 GROUPS = {"state_group", "prev_state_group"}
 CHAINS = {"chain_id", "origin_chain_id", "target_chain_id"}
+# of which numbers a clone needs others: table and column
+NUMBERED = (
+    ("events", "stream_ordering"),
+    ("state_groups", "id"),
+    ("event_auth_chains", "chain_id"),
+    ("current_state_delta_stream", "stream_id"),
+)
 # how far Synapse's own background readers of the stream have come: to its end
 READERS = {
     "event_push_summary_stream_ordering": "stream_ordering",
@@ -44,12 +54,7 @@ def grow(data: Path, *, rooms: int, media: int) -> None:
         db.execute("begin")
         span = 1 + max(
             db.execute(f"select max({column}) from {table}").fetchone()[0]  # noqa: S608
-            for table, column in (
-                ("events", "stream_ordering"),
-                ("state_groups", "id"),
-                ("event_auth_chains", "chain_id"),
-                ("current_state_delta_stream", "stream_id"),
-            )
+            for table, column in NUMBERED
         )
         for table, columns, where in _tables(db):
             _clone_rows(db, table, columns, where, span, rooms)
@@ -74,8 +79,12 @@ def _cloned(value: Value, number: int) -> Value:
 
 @cache
 def _shift(number: int) -> dict[int, str]:
-    """Each letter becomes the one ``number`` places further on, which is an id of its own."""
-    turned = ascii_letters[number:] + ascii_letters[:number]
+    """Each letter becomes another one, for every number below 1248 in a way of its own: it goes
+    ``number % 52`` places further on, after its place was multiplied by what has no common divisor
+    with the 52 letters."""
+    factors = [n for n in range(52) if n % 2 and n % 13]
+    factor, places = factors[number // 52], number % 52
+    turned = (ascii_letters[(place * factor + places) % 52] for place in range(52))
     return str.maketrans(dict(zip(ascii_letters, turned, strict=True)))
 
 
@@ -84,19 +93,29 @@ def _tables(db: sqlite3.Connection) -> list[tuple[str, list[str], str]]:
     found = []
     for (name,) in db.execute("select name from sqlite_master where type = 'table'").fetchall():
         columns = [row[1] for row in db.execute(f'pragma table_info("{name}")')]
-        if "room_id" in columns and "event_id" not in columns:
-            found.append((name, columns, "room_id like '!%'"))
-        elif "event_id" in columns:
-            found.append((name, columns, "event_id like '$%'"))
-        elif {*columns} & (GROUPS | CHAINS):
-            found.append((name, columns, "true"))
+        if where := _rows_of_rooms(columns):
+            found.append((name, columns, where))
     return found
+
+
+def _rows_of_rooms(columns: Sequence[str]) -> str:
+    """Which rows of a table belong to rooms; empty for none."""
+    if "event_id" in columns:
+        return "event_id like '$%'"
+    if "room_id" in columns:
+        return "room_id like '!%'"
+    return "true" if {*columns} & (GROUPS | CHAINS) else ""
+
+
+def _numbers(table: str) -> set[str]:
+    """The columns of a table whose numbers a clone needs others of."""
+    return STREAMS | GROUPS | CHAINS | ({"id"} if table == "state_groups" else set())
 
 
 def _clone_rows(
     db: sqlite3.Connection, table: str, columns: list[str], where: str, span: int, times: int
 ) -> None:
-    numbers = STREAMS | GROUPS | CHAINS | ({"id"} if table == "state_groups" else set())
+    numbers = _numbers(table)
     values = ", ".join(
         f'"{name}" + :number * {span}' if name in numbers else f'cloned("{name}", :number)'
         for name in columns
@@ -135,3 +154,62 @@ def _write_media(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_bytes(os.urandom(source.stat().st_size))
     shutil.copymode(source, target)
+
+
+def grow_postgres(db: Connection, *, rooms: int) -> None:
+    """Make the stopped Synapse's database hold ``rooms`` times as many rooms with their events, up
+    to 1248.  The connection is in autocommit mode."""
+    span = 1 + max(
+        db.execute(f"select max({column}) from {table}").fetchall()[0][0]  # noqa: S608
+        for table, column in NUMBERED
+    )
+    db.execute("set session_replication_role = replica")  # rows come before those they refer to
+    for table, columns, where in _postgres_tables(db):
+        _copy_clones(db, table, columns, where, span, rooms)
+    for table, column in READERS.items():
+        db.execute(
+            f"update {table} set {column} = (select max(stream_ordering) from events)".encode()  # noqa: S608
+        )
+    # Synapse does not start when a sequence is behind what it has to number
+    db.execute(
+        "select setval(seqrelid, greatest(%s, pg_sequence_last_value(seqrelid))) from pg_sequence"
+        " where seqtypid = 'bigint'::regtype",
+        (span * rooms,),
+    )
+    db.execute(
+        "update stream_positions set stream_id = (select max(stream_ordering) from events)"
+        " where stream_name = 'events'"
+    )
+    db.execute("vacuum (freeze, analyze)")
+
+
+def _postgres_tables(db: Connection) -> list[tuple[str, list[str], str]]:
+    rows = db.execute(
+        "select c.relname, array_agg(a.attname::text order by a.attnum) from pg_class c"
+        " join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped"
+        " where c.relkind = 'r' and c.relnamespace = 'public'::regnamespace group by 1"
+    ).fetchall()
+    return [(name, columns, where) for name, columns in rows if (where := _rows_of_rooms(columns))]
+
+
+def _copy_clones(
+    db: Connection, table: str, columns: Sequence[str], where: str, span: int, times: int
+) -> None:
+    numbers = [place for place, name in enumerate(columns) if name in _numbers(table)]
+    names = ", ".join(f'"{name}"' for name in columns)
+    read = f'copy (select {names} from "{table}" where {where}) to stdout'  # noqa: S608
+    with db.cursor().copy(read.encode()) as out:
+        lines = b"".join(bytes(block) for block in out).decode().split("\n")[:-1]
+    with db.cursor().copy(f'copy "{table}" ({names}) from stdin'.encode()) as into:
+        for number in range(1, times):
+            for line in lines:
+                into.write(_moved(str(_cloned(line, number)), numbers, number * span))
+
+
+def _moved(line: str, numbers: Sequence[int], by: int) -> str:
+    """A line of COPY's text whose values at these places are so much larger."""
+    values = line.split("\t")
+    for place in numbers:
+        if values[place] != "\\N":
+            values[place] = str(int(values[place]) + by)
+    return "\t".join(values) + "\n"

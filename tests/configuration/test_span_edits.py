@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from crossfade.configuration._document import YamlFile
@@ -32,6 +32,8 @@ MODELS = st.dictionaries(
     ),
     max_size=5,
 )
+BUSY = [HealthCheck.too_slow]
+"""Another test may have the processor; this is not about how quickly examples are made."""
 COMMENTS = st.sampled_from(["", "", '  # it\'s "so": [', " #x", "   "])
 
 
@@ -124,7 +126,7 @@ def documents(draw: Draw) -> tuple[dict[str, Any], list[tuple[str, tuple[Any, ..
     return model, writer.pieces
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150, deadline=None, suppress_health_check=BUSY)
 @given(st.data())
 def test_edits(data: st.DataObject) -> None:
     """The edited values are new, the model is otherwise the same, and so is every other byte."""
@@ -153,7 +155,7 @@ def test_edits(data: st.DataObject) -> None:
     assert [finding.holds for finding in findings] == [True, True]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50, deadline=None, suppress_health_check=BUSY)
 @given(documents(), st.data())
 def test_proof_notices_tampering(
     document: tuple[dict[str, Any], list[tuple[str, tuple[Any, ...] | None]]], data: st.DataObject

@@ -56,12 +56,12 @@ _POSTGRES = _Parts(
         *("schema-main", "copy-main", "indexes-main", "digest-main", "catch-up-main"),
         *("analyze-main", "first-proof-main"),
     ),
-    last=("last-changes-main", "proof-main", "sequences-main", "detach-main"),
+    last=("last-changes-main", "proof-main", "counts-main", "sequences-main", "detach-main"),
     way_back=("way-back-main",),
     after_commit=("reverse-feed-main",),
     bring_back=(
         *("fence-new-main", "last-changes-back-main", "sequences-back-main"),
-        *("proof-back-main", "detach-main"),
+        *("proof-back-main", "lift-main"),
     ),
 )
 _MYSQL = _Parts(
@@ -75,7 +75,7 @@ _MYSQL = _Parts(
     after_commit=("reverse-feed-main",),
     bring_back=(
         *("fence-new-main", "last-changes-back-main", "proof-back-main"),
-        *("sequences-back-main", "detach-main"),
+        *("sequences-back-main", "lift-main"),
     ),
 )
 

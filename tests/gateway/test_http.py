@@ -235,6 +235,15 @@ def test_stale_pooled_connection_is_never_used_for_a_write(trio: Trio) -> None:
     assert gate.status()["failed"] == 0
 
 
+def test_writes_leave_no_idle_connections(trio: Trio) -> None:
+    """Each has a connection of its own; an application with a thread for each would run out."""
+    gate, _, _ = trio
+    gate.get("/read")
+    for number in range(20):
+        gate.get(f"/write-{number}", "POST", b"x")
+    assert gate.status()["pool"] == 1
+
+
 def test_application_that_refuses_is_waited_for(trio: Trio) -> None:
     """While nobody listens, requests of every method wait, then they are served."""
     gate, old, _ = trio

@@ -8,6 +8,7 @@ from contextlib import closing
 from dataclasses import replace
 
 import pytest
+from tests.testbed.site import eventually
 
 from crossfade.drivers.databases.mysql import compare
 from crossfade.drivers.databases.mysql.binlog import Log, Position, Query, Rows, current_position
@@ -154,10 +155,15 @@ def test_what_a_file_keeps_comes_back(pair: Pair, conn: Conn) -> None:
     assert not other.tables["t"].whole
 
 
+READERS = "select id from information_schema.processlist where command = 'Binlog Dump'"
+
+
 def test_a_log_that_was_removed(pair: Pair, conn: Conn) -> None:
     """It is told apart from other trouble."""
     since = here(conn)
     run(conn, "flush binary logs")
+    # a log is not purged while a reader of an earlier test is still noticed to be there
+    eventually(lambda: not fetch(conn, READERS))
     run(conn, "purge binary logs to %s", (here(conn).file,))
     with closing(Log(pair[0].where, since)) as log, pytest.raises(Failed) as failed:
         list(log.read(here(conn), patience=20))

@@ -94,7 +94,11 @@ class Client:
         """One request; its status and JSON body."""
         connection.request(method, path, data)
         answer = connection.getresponse()
-        return answer.status, json.loads(answer.read() or b"null")
+        body = answer.read()
+        try:
+            return answer.status, json.loads(body or b"null")
+        except ValueError:
+            raise ValueError(f"{method} {path}: {answer.status} {body[:300]!r}") from None
 
     def lost(self, address: Address) -> set[str]:
         """Acknowledged ids that the application at ``address`` does not have."""

@@ -55,6 +55,9 @@ class SqliteStore:
     def put(self, note, text):
         self.db().execute("insert or replace into note (id, text) values (?, ?)", (note, text))
 
+    def leave(self):
+        pass
+
     def close(self):
         self.db().execute("pragma wal_checkpoint(truncate)")
 
@@ -126,6 +129,13 @@ class ServerStore:
             ("insert into entry (note) values (%s)", (note,)),
         )
 
+    def leave(self):
+        """A thread ends: its connection must not wait for the garbage collector, or the server
+        soon has no place for others."""
+        if getattr(self.local, "db", None) is not None:
+            self.local.db.close()
+            self.local.db = None
+
     def close(self):
         pass
 
@@ -172,6 +182,10 @@ STORES = {"postgres": PostgresStore, "mysql": MysqlStore}
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+
+    def finish(self):
+        super().finish()
+        self.server.app.store.leave()
 
     def answer(self, status, body):
         data = body if isinstance(body, bytes) else json.dumps(body).encode()

@@ -9,6 +9,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from urllib.parse import quote
 import psycopg
 from tests.testbed import servers, traces
 
+from crossfade.drivers import procfs
 from crossfade.drivers.installs.python import uv_program
 from crossfade.model import Address, Endpoint, Side
 from crossfade.wiring import WiredSite, open_site
@@ -390,8 +392,18 @@ class Site:
             site.side(spec, Side.NEW).service.stop(3)  # found by its mark, whichever side it is
         site.traffic.stop()
         site.journal.close()
+        self._end_watchers()
         if self.pair:
             traces.sweep(self.pair, self.databases[Side.OLD].user)
+
+    def _end_watchers(self) -> None:
+        """End who looks after the feeds, which would go on until the upgrade is retired."""
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit() and str(self.directory / "state" / "upgrades") in " ".join(
+                procfs.command_of(int(entry.name))
+            ):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(int(entry.name), signal.SIGTERM)
 
 
 def tree_bytes(root: Path) -> dict[str, str]:

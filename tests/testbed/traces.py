@@ -16,6 +16,7 @@ __all__ = ["differences", "everything", "of_pair", "sweep"]
 
 Traces = dict[str, frozenset[tuple[Any, ...]]]
 
+SESSIONS = "session of ours"
 _CLUSTER = {
     "database": "select datname, r.rolname, datconnlimit, datallowconn, datacl::text,"
     " shobj_description(d.oid, 'pg_database') from pg_database d join pg_roles r on r.oid = datdba",
@@ -30,7 +31,7 @@ _CLUSTER = {
     "server setting": "select name, setting from pg_settings"
     " where source in ('configuration file', 'command line', 'override')",
     "prepared transaction": "select gid, database from pg_prepared_xacts",
-    "session of ours": "select application_name, datname from pg_stat_activity"
+    SESSIONS: "select application_name, datname from pg_stat_activity"
     " where application_name ilike '%crossfade%'",
 }
 _DATABASE = {
@@ -62,7 +63,7 @@ _MYSQL = {
     " from information_schema.tables"
     " where table_schema not in ('information_schema', 'mysql', 'performance_schema', 'sys')",
     "replication channel": "show all slaves status",
-    "session of ours": "select user, db, command from information_schema.processlist"
+    SESSIONS: "select user, db, command from information_schema.processlist"
     " where command in ('Binlog Dump', 'Slave_IO', 'Slave_SQL', 'Slave_worker')"
     " or user like '%crossfade%'",
     "server setting": "show global variables",
@@ -111,6 +112,8 @@ def differences(
             was = before[side].get(kind, frozenset())
             now = after[side].get(kind, frozenset())
             gone, new = was - now, now - was
+            if kind == SESSIONS:
+                gone = frozenset()  # servers notice late that somebody has left
             if side is Side.NEW:
                 if any(text in kind for text in but):
                     continue

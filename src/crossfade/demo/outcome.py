@@ -10,7 +10,7 @@ from crossfade.demo.place import Place
 from crossfade.engine import history
 from crossfade.model import Run
 
-__all__ = ["gather", "summary"]
+__all__ = ["gather", "parts_of_pause", "summary"]
 
 
 def gather(place: Place, load: Load, found: int) -> dict[str, Any]:
@@ -29,7 +29,7 @@ def gather(place: Place, load: Load, found: int) -> dict[str, Any]:
         "new_version": subject.new_version,
         "strategy": _strategy(data),
         "pause_seconds": round(pause["seconds"], 3) if pause else None,
-        "pause_parts": _parts(data),
+        "pause_parts": parts_of_pause(data),
         "longest_gap_seconds": round(load.longest_gap, 3),
         "rehearsal": {
             "predicted_pause_seconds": history.predicted_pause(rehearsal) if rehearsal else None
@@ -54,7 +54,7 @@ def _strategy(data: Any) -> str | None:
     return None
 
 
-def _parts(data: Any) -> dict[str, float]:
+def parts_of_pause(data: Any) -> dict[str, float]:
     """Seconds of each measured part inside the pause of the last cutover, by its name."""
     pause = data["pause"]
     parts: dict[str, float] = {}

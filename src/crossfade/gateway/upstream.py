@@ -137,7 +137,9 @@ class UpstreamConnection(asyncio.Protocol):
 
     def _complete(self, exchange: Exchange, out: list[bytes], *, clean: bool) -> None:
         """The whole answer is here."""
-        reusable = clean and not self._close and exchange.body_complete
+        # The connection of a request that may not take one from the pool does not go there either:
+        # many writes would leave many idle ones, and many applications have a thread for each.
+        reusable = clean and not self._close and exchange.body_complete and exchange.pools
         self.exchange = None
         if reusable and self.generation == self._gate.generation:
             self.reused = True

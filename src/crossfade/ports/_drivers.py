@@ -229,7 +229,11 @@ class Carrier(Protocol):
         """Going back after the switch, the new side being stopped: every write of the new side to
         the old one; or, where that cannot be, the rows that only the new side has as files below
         ``to``.  Returns the findings and how many rows stay behind.  Ends with the old database
-        free of our fence and feed."""
+        free of our fence.  What the feed needs stands until ``let_go``: the hand-back may still be
+        undone, and then the way back must not be lost."""
+
+    def follow_back(self) -> list[Finding]:
+        """A hand-back was undone: the reverse feed, if there was one, goes on."""
 
     def leavings(self) -> tuple[str, ...]:
         """What of this upgrade stands on either server now besides the data.  Changes nothing."""

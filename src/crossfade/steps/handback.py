@@ -86,6 +86,8 @@ def undo(work: Work) -> Evidence:
         return Evidence(name, (Finding.equal("the pause", "not begun", "not begun", "token"),))
     findings = go_back(work, work.new, work.old)
     keep_fences(work)  # they were lifted for the old side's start
+    for carrier in work.carriers.values():
+        findings += carrier.follow_back()
     return Evidence(name, tuple(findings))
 
 

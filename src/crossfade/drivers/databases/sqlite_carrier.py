@@ -98,6 +98,10 @@ class SqliteCarrier:
         self.old.copy_to(still)
         return [], self.new.export_beyond(still, to)
 
+    def follow_back(self) -> list[Finding]:
+        """There is no reverse feed."""
+        return []
+
     def leavings(self) -> tuple[str, ...]:
         """Nothing is ever made on the old side."""
         return ()

@@ -154,6 +154,10 @@ class MysqlCarrier:
         """By the reverse feed; or what differs, as files below ``to``."""
         return self._back.bring_back(on, to)
 
+    def follow_back(self) -> list[Finding]:
+        """The reverse feed, which was halted."""
+        return self._back.start()
+
     def leavings(self) -> tuple[str, ...]:
         """What of both feeds stands on the servers."""
         return (*self._stream.standing(), *self._back.standing())

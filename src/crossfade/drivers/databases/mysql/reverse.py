@@ -126,7 +126,8 @@ class ReverseFeed:
         )
 
     def bring_back(self, on: Doing, to: Path) -> tuple[list[Finding], int]:
-        """The new side being stopped: every write of it to the old one; then no feed, no fence.
+        """The new side being stopped: every write of it to the old one; then no fence, and the
+        feed is halted.
 
         Without a feed that can do that, what differs is written below ``to``, and the number of
         rows that stay behind is returned.  When a feed that looked well did not deliver nothing is
@@ -145,8 +146,8 @@ class ReverseFeed:
                     self._go_on()
                     raise
         if all(finding.holds for finding in findings):
-            with on.timed(f"detach {self.name}"):
-                self.let_go()
+            with on.timed(f"lift {self.name}"):
+                kept_fence.drop_triggers(self.old)
         elif whole:
             self._go_on()
         return findings, left

@@ -139,6 +139,10 @@ class PostgresCarrier:
         """By the reverse feed; or what differs, as files below ``to``."""
         return self._reverse().bring_back(on, to)
 
+    def follow_back(self) -> list[Finding]:
+        """The reverse feed, which was halted."""
+        return self._reverse().start()
+
     def leavings(self) -> tuple[str, ...]:
         """What of both feeds stands on the servers."""
         back = self._reverse(bare=True).names

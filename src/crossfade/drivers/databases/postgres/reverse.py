@@ -132,7 +132,7 @@ class ReverseFeed:
         return reverse_state.look(self.old, self.new, self.names, self.name)
 
     def bring_back(self, on: Doing, to: Path) -> tuple[list[Finding], int]:
-        """The new side being stopped: every write of it to the old one; then no feed, no fence.
+        """The new side being stopped: every write of it to the old one; then no fence.
 
         Without a feed that can do that, what differs is written below ``to``, and the number of
         rows that stay behind is returned.  Raises Failed when a feed that looked well did not
@@ -146,8 +146,7 @@ class ReverseFeed:
             else:
                 findings, left = self._export(on, to)
         if all(finding.holds for finding in findings):
-            with on.timed(f"detach {self.name}"):
-                self.let_go()
+            with on.timed(f"lift {self.name}"):
                 lift(self.old)
         return findings, left
 

@@ -5,7 +5,7 @@
 A small process with a session of its own, which outlives whoever started it.  FILE (mode 0600)
 says which server, which slots and the limit in bytes; no secret, only where it is kept.  The
 process ends when the slots are gone, when it has dropped them, or when FILE is gone.  What it did
-stands in ``FILE.given-up``.
+stands in ``FILE.given-up``; while it watches, its process id in ``FILE.watching``.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from typing import Any
 
 import psycopg
 
+from crossfade.drivers import procfs
 from crossfade.drivers.databases.postgres import slots
 from crossfade.drivers.databases.postgres.connect import Conn, connect, fetch
 from crossfade.errors import CrossfadeError, Failed
@@ -32,7 +33,8 @@ __all__ = ["given_up", "limit_for", "start", "stop", "watch"]
 
 DEFAULT_LIMIT = 8 * 1024**3
 _PLACE = ("kind", "address", "database", "user", "password", "admin", "admin_password")
-_EVERY = 2.0
+_EVERY, _NOTICE, _LEAVE = 2.0, 0.1, 5.0
+"""Seconds: between two looks, until it notices that FILE is gone, and until it has left by then."""
 _started: list[int] = []
 """Children that outlive us on purpose."""
 
@@ -91,10 +93,16 @@ def _reap() -> set[int]:
 
 
 def stop(file: Path) -> None:
-    """Let the watcher end by itself, within seconds.  Fine when there is none."""
-    for path in (file, _ready(file)):
-        path.unlink(missing_ok=True)
-    _reap()
+    """Let the watcher end by itself; returns when its session is over, too.  Fine when there is
+    none."""
+    file.unlink(missing_ok=True)
+    with contextlib.suppress(OSError, ValueError):
+        pid = int(_ready(file).read_text(encoding="ascii"))
+        deadline = time.monotonic() + _LEAVE
+        while str(file) in procfs.command_of(pid) and time.monotonic() < deadline:
+            _reap()
+            time.sleep(0.01)
+    _ready(file).unlink(missing_ok=True)
 
 
 def given_up(file: Path) -> str:
@@ -110,7 +118,7 @@ def watch(file: Path, every: float = _EVERY) -> None:
     order = json.loads(file.read_text(encoding="utf-8"))
     endpoint, limit = _endpoint(order["endpoint"]), int(order["limit"])
     conn: Conn | None = None
-    _ready(file).touch(mode=0o600)
+    _write(_ready(file), str(os.getpid()))
     while file.exists():
         try:
             if conn is None or conn.closed:
@@ -122,10 +130,17 @@ def watch(file: Path, every: float = _EVERY) -> None:
             # The server is away: it keeps nothing more for us until it is back.
             if conn is not None:
                 conn.close()
-        time.sleep(every)
-    _ready(file).unlink(missing_ok=True)
+        _rest(file, every)
     if conn is not None:
         conn.close()
+    _ready(file).unlink(missing_ok=True)
+
+
+def _rest(file: Path, seconds: float) -> None:
+    """Sleep, but not on when the file is gone."""
+    until = time.monotonic() + seconds
+    while file.exists() and (left := until - time.monotonic()) > 0:
+        time.sleep(min(_NOTICE, left))
 
 
 def _look(conn: Conn, names: Sequence[str], limit: int, file: Path) -> bool:
