@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
+import pymysql
 from psycopg import sql
 from tests.testbed.servers import Pair, Server
 
 from crossfade.model import Side
 from crossfade.testing.servers import MariadbServer, PostgresServer
 
-__all__ = ["differences", "everything", "of_pair", "sweep"]
+__all__ = ["differences", "everything", "kill", "of_pair", "sweep"]
 
 Traces = dict[str, frozenset[tuple[Any, ...]]]
 
@@ -169,6 +171,12 @@ def _drop(server: Server, name: str) -> None:
         server.sql(words.as_string())
 
 
+def kill(server: Server, session: int) -> None:
+    """End a session of MariaDB's, if it is still there."""
+    with suppress(pymysql.OperationalError):
+        server.sql(f"kill {session}")
+
+
 def _sweep_mysql(server: Server, name: str) -> None:
     for row in server.sql("show all slaves status"):
         channel = "'" + str(row[0]).replace("'", "''") + "'"
@@ -178,6 +186,6 @@ def _sweep_mysql(server: Server, name: str) -> None:
             for (session,) in server.sql(
                 "select id from information_schema.processlist where db = %s", [database]
             ):
-                server.sql(f"kill {session}")
+                kill(server, session)
             quoted = "`" + database.replace("`", "``") + "`"
             server.sql(f"drop database {quoted}")

@@ -15,7 +15,7 @@ from tests.testbed.client import Client
 from tests.testbed.moments import Moments
 from tests.testbed.servers import KINDS, Server
 from tests.testbed.site import Result, Site, eventually
-from tests.testbed.traces import differences
+from tests.testbed.traces import differences, kill
 from tests.testbed.wire import Wire
 
 from crossfade.model import Side
@@ -245,7 +245,7 @@ def test_fence_broken_by_a_superuser(make_site: Make, kind: str) -> None:
                 "select id from information_schema.processlist where user = 'root'"
                 " and id <> connection_id()"
             ):
-                old.sql(f"kill {session}")
+                kill(old, session)
         assert late_note(old, name, "sneaky") == "written"
 
     with loaded(site):

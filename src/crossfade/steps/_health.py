@@ -1,6 +1,7 @@
 """Waiting until an application answers, and asking it everything else."""
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 from crossfade.errors import Failed
 from crossfade.model import Finding
@@ -52,8 +53,10 @@ def _failed(parts: Parts, code: str, what: str, finding: Finding) -> Failed:
 
 
 def ask_all(parts: Parts) -> tuple[Finding, ...]:
-    """Every check of a side, once.  Raises Failed when the program ended meanwhile."""
-    findings = tuple(check.run() for check in parts.checks)
+    """Every check of a side, once, all at the same time.  Raises Failed when the program ended
+    meanwhile."""
+    with ThreadPoolExecutor(max(1, len(parts.checks))) as asking:
+        findings = tuple(asking.map(lambda check: check.run(), parts.checks))
     broken = [finding for finding in findings if not finding.holds]
     if broken and not parts.service.look().running:
         raise _failed(parts, "service-died", "was healthy and then ended by itself", broken[0])

@@ -115,16 +115,15 @@ class StreamWay:
                 following.confirm_quickly()
                 following.wait(patience=_PAUSE_PATIENCE)
                 findings = [self._same_schema(following)]
-            if self.unlogged:
-                with on.timed(f"unlogged {self.name}"):
-                    encoding = self.inventory.encoding
-                    findings += unlogged.carry(
-                        self.name, self.old, self.new, self.unlogged, encoding
-                    )
-            with on.timed(f"proof {self.name}"):
-                findings.append(self._prove(following, still=still))
-            with on.timed(f"counts {self.name}"):
-                findings.append(self._count(following, still=still))
+            apart = self.name, self.old, self.new, self.unlogged, self.inventory.encoding
+            with unlogged.carried_beside(*apart) as carried:
+                with on.timed(f"proof {self.name}"):
+                    findings.append(self._prove(following, still=still))
+                with on.timed(f"counts {self.name}"):
+                    findings.append(self._count(following, still=still))
+                if self.unlogged:
+                    with on.timed(f"unlogged {self.name}"):
+                        findings += carried.result()
             with on.timed(f"sequences {self.name}"), explained("set sequences", self.new):
                 old, new = following.on_old(), following.on_new()
                 findings.append(sequences.advance(old, new, self.inventory.sequences, self.name))

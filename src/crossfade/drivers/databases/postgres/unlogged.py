@@ -6,7 +6,9 @@ empties them), so that they stay as they are on the old side when the upgrade go
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 
 from psycopg import sql
 
@@ -16,7 +18,16 @@ from crossfade.drivers.databases.postgres.inventory import Table
 from crossfade.drivers.databases.postgres.snapshot import use_snapshot
 from crossfade.model import Digest, Endpoint, Finding
 
-__all__ = ["carry"]
+__all__ = ["carried_beside", "carry"]
+
+
+@contextmanager
+def carried_beside(
+    name: str, old: Endpoint, new: Endpoint, tables: Sequence[Table], encoding: str
+) -> Iterator[Future[list[Finding]]]:
+    """``carry`` in a thread, while something else is done."""
+    with ThreadPoolExecutor(1) as beside:
+        yield beside.submit(carry, name, old, new, tables, encoding)
 
 
 def carry(
