@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 WORKERS ?= 2
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test check fmt bench docs news clean
+.PHONY: help setup setup-dev demo test test-whole check fmt bench docs news clean
 
 help:           ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -24,6 +24,9 @@ demo: setup     ## upgrade a real application, under load, on this machine (DB=p
 test: setup-dev ## every test, with the real services they need
 	@sh tools/test-services
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal $(ARGS)
+
+test-whole: export CROSSFADE_WHOLE = 1
+test-whole: test ## the tests, and what takes too long for every day: all points of a crash, long waits
 
 check: setup-dev  ## formatting, lint, types, layers
 	$(BIN)/ruff format --check src tests benchmarks

@@ -101,6 +101,7 @@ def test_everything_comes_back(
     assert asked(old, docs) == asked(new, docs)
     assert asked(old, _COUNTS) == asked(new, _COUNTS)
     asked(old, "insert into counts values (9999, 1)")
+    back(carried, directory).let_go()  # the hand-back is committed
     assert back(carried, directory).standing() == []
     upcoming = asked(new, "select nextval(`Seq 1`)")[0][0]
     assert asked(old, f"select nextval(`Seq 1`) >= {upcoming}") == [(1,)]

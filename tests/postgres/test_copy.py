@@ -207,7 +207,9 @@ def test_a_session_that_is_cut_fails_the_copy(make: Callable[..., Copy], side: s
     """Half a table is never committed, and the error says what happened."""
     copy = make()
     server = copy.old_server if side == "old" else copy.new_server
-    base = copy.base(rate=500_000)  # slow enough to be met in the midst
+    # more than what the network between them holds, and slow enough to be met in the midst
+    copy.on_old("update public.large set t = t || repeat('x', 1000)")
+    base = copy.base(rate=500_000)
     caught: list[BaseException] = []
 
     def work() -> None:

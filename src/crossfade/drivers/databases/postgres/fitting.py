@@ -148,9 +148,20 @@ def _extensions(found: Fit, inventory: Inventory, old: Conn, new: Conn) -> None:
         )
 
 
+_LOCALE_USED = """
+select exists (
+  select from pg_catalog.pg_database where (datcollate, datctype) = (given.a, given.b)
+  union all select from pg_catalog.pg_collation where (collcollate, collctype) = (given.a, given.b)
+) from (values (%s, %s)) given (a, b)
+"""
+
+
 def _locale(found: Fit, inventory: Inventory, new: Conn) -> None:
-    """Whether the new server's system knows the locale: tried in a transaction that is undone."""
+    """Whether the new server's system knows the locale: where nothing there uses it yet, that is
+    tried in a transaction that is undone."""
     if inventory.provider != "libc" or inventory.collate in ("C", "POSIX"):
+        return
+    if one(new, _LOCALE_USED, (inventory.collate, inventory.ctype)):
         return
     name = sql.Literal(inventory.collate)
     ctype = sql.Literal(inventory.ctype)

@@ -6,6 +6,7 @@ steps a thread of its own keeps what is left to compare small.
 
 from __future__ import annotations
 
+import select
 import threading
 import time
 from contextlib import AbstractContextManager
@@ -13,6 +14,7 @@ from types import TracebackType
 from typing import Protocol
 
 import psycopg
+from psycopg import pq
 
 from crossfade.drivers.databases.postgres import slots
 from crossfade.drivers.databases.postgres.connect import Conn, explained
@@ -165,9 +167,21 @@ class Following:
 
     def _session(self, side: str, endpoint: Endpoint) -> Conn:
         conn = self._sessions.get(side)
-        if conn is None or conn.closed or conn.broken:
+        if conn is None or conn.closed or conn.broken or _hung_up(conn):
             conn = self._sessions[side] = session(endpoint)
         return conn
+
+
+def _hung_up(conn: Conn) -> bool:
+    """Whether the server has something to say to a session that has asked nothing: that it ends."""
+    if conn.info.transaction_status != pq.TransactionStatus.IDLE:
+        return False
+    poll = select.poll()
+    poll.register(conn.fileno(), select.POLLIN)
+    if not poll.poll(0):
+        return False
+    conn.close()
+    return True
 
 
 class Keeper:
