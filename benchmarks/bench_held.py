@@ -28,7 +28,7 @@ from crossfade.account import account
 from crossfade.demo.outcome import parts_of_pause
 from crossfade.model import Side
 
-ROOMS_FOR_A_GIGABYTE = 200
+ROOMS_FOR_A_GIGABYTE = 110
 GOAL = 1.0
 _TIME = r"^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}) - .* - "
 _BEGINS = re.compile(_TIME + r".*Checking existing schema version$", re.MULTILINE)

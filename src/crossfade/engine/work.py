@@ -19,6 +19,7 @@ from crossfade.ports import (
     Limits,
     Parts,
     Progress,
+    Rendering,
     Teller,
     Traffic,
 )
@@ -59,6 +60,7 @@ class AttemptWork:
     find_carriers: Callable[[], Mapping[str, Carrier]]
     teller: Teller = field(default_factory=Silent)
     held: ExitStack = field(default_factory=ExitStack)
+    straight: Rendering | None = None
     pause_began: float | None = None
     step: str = ""
     parts: list[dict[str, object]] = field(default_factory=list)

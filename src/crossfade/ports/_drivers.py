@@ -214,6 +214,10 @@ class Carrier(Protocol):
     def mark(self) -> str:
         """After the fence: a mark of the old database that changes with every write to it."""
 
+    def begin_way_back(self) -> None:
+        """The new version is healthy and not yet asked everything: begin with what
+        ``keep_way_back`` will need, beside that.  Returns at once."""
+
     def keep_way_back(self, on: Doing) -> list[Finding]:
         """Before the commit point, the new version being healthy and nobody using it yet: make
         sure that every write from now on can be brought back to the old side (reverse feed)."""

@@ -20,7 +20,7 @@ from crossfade.ports._drivers import (
     Service,
     Traffic,
 )
-from crossfade.ports._values import Limits, Progress
+from crossfade.ports._values import Limits, Progress, Rendering
 
 __all__ = [
     "Committing",
@@ -75,7 +75,8 @@ class Work(Protocol):
 
     label names this attempt ("cutover-2") and directory is its own place below the state
     directory.  held is closed when the attempt ends: fences and the keeper of the pause's lease
-    live there.  pause_began is the wall clock at the hold, or None outside a pause.  unmuted says
+    live there.  straight is the new side's configuration with the databases' own addresses, once
+    it was made.  pause_began is the wall clock at the hold, or None outside a pause.  unmuted says
     that the operator accepts a rehearsal whose effects are not muted.
     """
 
@@ -90,6 +91,7 @@ class Work(Protocol):
     limits: Limits
     directory: Path
     held: ExitStack
+    straight: Rendering | None
     pause_began: float | None
 
     @property

@@ -26,6 +26,9 @@ def carry_and_start(work: Work) -> list[Finding]:
         work.new.service.start()
         findings.append(wait_healthy(work, work.new, work.limits.start))
         findings += work.new.service.held()
+    if work.run is not Run.REHEARSAL:
+        for carrier in work.carriers.values():
+            carrier.begin_way_back()
     with work.timed("checks"):
         findings.extend(ask_all(work.new))
     return findings

@@ -42,7 +42,7 @@ def run(work: Work) -> Evidence:
     if (state := work.traffic.look()) and state.side is Side.NEW:
         raise Failed("new-side-serves", "The new side serves already; its data is not replaced.")
     clear(work)
-    rendering = work.configuration.render(work.new.installation)
+    rendering = work.straight = work.configuration.render(work.new.installation)
     for place in _places(work):
         work.new.host.make_directory(place)
         work.new.host.write(place / OURS, work.label.encode())
@@ -57,7 +57,7 @@ def point_straight(work: Work) -> None:
     """What waits in a held start has read its configuration; every other start finds the
     databases' own addresses there, not the doors."""
     if work.new.held:
-        _write(work, work.configuration.render(work.new.installation))
+        _write(work, work.straight or work.configuration.render(work.new.installation))
 
 
 def _write(work: Work, rendering: Rendering) -> None:

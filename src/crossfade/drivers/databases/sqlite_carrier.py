@@ -74,6 +74,9 @@ class SqliteCarrier:
         """Changes with every commit."""
         return self.old.position()
 
+    def begin_way_back(self) -> None:
+        """There is nothing to prepare."""
+
     def keep_way_back(self, on: Doing) -> list[Finding]:
         """SQLite has no replication: what the new side writes would stay behind."""
         del on

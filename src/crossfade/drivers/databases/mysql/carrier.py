@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from crossfade.drivers.databases.early import Early
 from crossfade.drivers.databases.mysql import marks, preflight, schema
 from crossfade.drivers.databases.mysql.archive import archive_and_remove
 from crossfade.drivers.databases.mysql.base_copy import BaseCopy, session_of
@@ -74,6 +75,7 @@ class MysqlCarrier:
         )
         self.place = directory.parent / tag
         self._state = Remembered(self.place / f"{self.name}.mysql")
+        self._way_back = Early(lambda: self._back.prepare())
 
     def preview(self) -> Carrying:
         """The strategy and why; looks at both servers and changes nothing."""
@@ -121,6 +123,10 @@ class MysqlCarrier:
         """The changes to the old database since the fence, and its definitions."""
         return marks.mark(self.database, self._state, self.directory.name)
 
+    def begin_way_back(self) -> None:
+        """The reverse feed is prepared in a thread."""
+        self._way_back.begin()
+
     def keep_way_back(self, on: Doing) -> list[Finding]:
         """Nothing was written to the old side since its last change was carried; the new server
         keeps every write from now on."""
@@ -130,7 +136,7 @@ class MysqlCarrier:
                 late = self._stream.written_since()
                 claim = f"writes to the old side of database {self.name} after the last change"
                 findings.append(Finding.equal(claim, 0, late, "the old server's binary log"))
-            return [*findings, *self._back.prepare()]
+            return [*findings, *self._way_back.result()]
 
     def after_commit(self, on: Doing) -> list[Finding]:
         """The new side is live: its events run, and the reverse feed begins."""
@@ -164,6 +170,7 @@ class MysqlCarrier:
 
     def let_go(self) -> list[Finding]:
         """Both feeds are removed from both servers."""
+        self._way_back.settle()
         failures: list[Failed] = []
         removed: list[str] = []
         for remove in (self._stream.let_go, self._back.let_go):

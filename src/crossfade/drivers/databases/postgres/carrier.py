@@ -9,6 +9,7 @@ from __future__ import annotations
 from functools import cached_property
 from pathlib import Path
 
+from crossfade.drivers.databases.early import Early
 from crossfade.drivers.databases.postgres import (
     fence,
     fence_proof,
@@ -66,6 +67,7 @@ class PostgresCarrier:
         self.names = Names.of(tag, old.database)
         self._place = directory.parent / tag
         self._chosen = Remembered(self._place / f"{self.names.feed}.chosen")
+        self._way_back = Early(lambda: self._reverse().prepare())
 
     def preview(self) -> Carrying:
         """The strategy and why; looks at both servers and changes nothing."""
@@ -110,6 +112,10 @@ class PostgresCarrier:
         """The fence that holds, and the schema."""
         return fence.mark(self.old)
 
+    def begin_way_back(self) -> None:
+        """The reverse feed is prepared in a thread."""
+        self._way_back.begin()
+
     def keep_way_back(self, on: Doing) -> list[Finding]:
         """Nothing was written to the old side since its last change was carried; the new server
         keeps every write from now on."""
@@ -120,7 +126,7 @@ class PostgresCarrier:
                 claim = f"writes to the old side of database {self.name} after the last change"
                 source = "the slot that tells which rows changed"
                 findings.append(Finding.equal(claim, 0, late, source))
-            return [*findings, *self._reverse().prepare()]
+            return [*findings, *self._way_back.result()]
 
     def after_commit(self, on: Doing) -> list[Finding]:
         """The forward feed goes, the reverse feed begins."""
@@ -151,6 +157,7 @@ class PostgresCarrier:
 
     def let_go(self) -> list[Finding]:
         """Both feeds are removed from both servers."""
+        self._way_back.settle()
         failures: list[Failed] = []
         removed: list[str] = []
         for remove in (self._forward_gone, self._reverse(bare=True).let_go):
