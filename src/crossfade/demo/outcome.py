@@ -78,6 +78,7 @@ def _within(part: Any, later: Any) -> bool:
 def summary(place: Place, result: dict[str, Any], code: int) -> str:
     """The same in a few lines."""
     requests, writes = result["requests"], result["writes"]
+    seen = result["pause_seconds"] is not None
     predicted = result["rehearsal"]["predicted_pause_seconds"]
     parts = ", ".join(f"{name} {seconds}" for name, seconds in result["pause_parts"].items())
     rows = {
@@ -85,7 +86,7 @@ def summary(place: Place, result: dict[str, Any], code: int) -> str:
         "version": f"{result['old_version']} -> {result['new_version']}",
         "database": f"{place.database}, carried by {result['strategy']}",
         "serves now": f"the {result['live']} side",
-        "pause": f"{result['pause_seconds']} s (predicted {predicted} s)",
+        "pause": f"{result['pause_seconds']} s (predicted {predicted} s)" if seen else "none",
         "of that": parts,
         "longest gap": f"{result['longest_gap_seconds']} s without any answer",
         "requests": f"{requests['total']}, {requests['failed']} failed",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -22,6 +23,8 @@ from crossfade.ports import Teller
 __all__ = ["Synapse"]
 
 EVENTS, MEDIA, ROOMS, USERS = 2000, 50, 4, 5
+_SETTLED, _AT_MOST = 5.0, 180.0
+"""Seconds without a background update after which there is none left; and the longest wait."""
 _CUSTOM = """
 # --- this site's own settings ---
 trusted_key_servers: []
@@ -101,7 +104,20 @@ class Synapse:
             for number in range(MEDIA):
                 self.user.upload(on, f"photo{number}.bin", os.urandom(20_000 + 1000 * number))
         self.known = self.user.send(on, self.room, "known", "this message must survive")
+        if ground.database:
+            self._let_it_settle(on, teller)
         on.close()
+
+    def _let_it_settle(self, on: Connection, teller: Teller) -> None:
+        """A new Synapse goes on to build indexes in the background.  A rehearsal before their end
+        would be of another schema than the cutover finds."""
+        teller.say("waiting for its background updates")
+        began = quiet_since = time.monotonic()
+        while time.monotonic() - quiet_since < _SETTLED and time.monotonic() - began < _AT_MOST:
+            path = "/_synapse/admin/v1/background_updates/status"
+            if on.json("GET", path, token=self.user.token)["current_updates"]:
+                quiet_since = time.monotonic()
+            time.sleep(0.1)
 
     def _send_messages(self, ground: Ground, rooms: Sequence[str], count: int) -> None:
         def send(room: str) -> None:
