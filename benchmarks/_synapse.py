@@ -8,6 +8,7 @@ import os
 import random
 import shutil
 import subprocess
+import sys
 import threading
 import time
 from contextlib import suppress
@@ -25,7 +26,7 @@ from crossfade.drivers.hosts.local import LocalHost
 from crossfade.engine.work import Silent
 from crossfade.model import Address, Side
 
-__all__ = ["Client", "Filled", "Said", "asks", "wait_until"]
+__all__ = ["Client", "Filled", "Said", "asks", "run", "wait_until"]
 
 WATCH = 1.0
 """Seconds that a cutover watches after the switch; they are not part of the pause."""
@@ -47,6 +48,14 @@ def wait_until(holds: object, seconds: float) -> None:
         if time.monotonic() > end:
             raise SystemExit(f"not so after {seconds:.0f} s")
         time.sleep(0.01)
+
+
+def run(manifest: Path, *words: str) -> None:
+    """Run ``crossfade WORDS``.  Raises SystemExit with what it said when it fails."""
+    argv = (sys.executable, "-m", "crossfade", *words, "-f", str(manifest))
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"crossfade {words[0]} ended with {done.returncode}:\n{done.stderr}")
 
 
 @dataclass(frozen=True)

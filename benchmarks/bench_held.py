@@ -13,15 +13,13 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
-import sys
 import tempfile
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from benchmarks._servers import busy, median, rounds
-from benchmarks._synapse import Client
+from benchmarks._synapse import Client, run
 from benchmarks._synapse_on_postgres import FilledOnPostgres
 
 from crossfade.account import account
@@ -58,9 +56,9 @@ def cut_over(filled: FilledOnPostgres) -> Pause:
     site = place.site()
     site.traffic.ensure({Side.OLD: place.old, Side.NEW: place.new})
     site.journal.close()
-    _run(place.manifest, "rehearse")
+    run(place.manifest, "rehearse")
     with Client(place.gate, filled.user) as client:
-        _run(place.manifest, "cutover", "--yes")
+        run(place.manifest, "cutover", "--yes")
     site = place.site()
     data = account(site)
     site.journal.close()
@@ -75,13 +73,6 @@ def cut_over(filled: FilledOnPostgres) -> Pause:
     migrations = _migrations(log.read_text(encoding="utf-8"))
     parts = parts_of_pause(data)
     return Pause(data["pause"]["seconds"], migrations, parts, client.longest, client.failed)
-
-
-def _run(manifest: Path, *words: str) -> None:
-    argv = (sys.executable, "-m", "crossfade", *words, "-f", str(manifest))
-    done = subprocess.run(argv, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(f"crossfade {words[0]} ended with {done.returncode}:\n{done.stderr}")
 
 
 def _migrations(log: str) -> float:

@@ -12,15 +12,13 @@ from __future__ import annotations
 
 import os
 import statistics
-import subprocess
-import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from benchmarks._manual import Pause, manual
-from benchmarks._synapse import Client, Filled
+from benchmarks._synapse import Client, Filled, run
 
 from crossfade.account import account
 from crossfade.model import Side
@@ -52,9 +50,9 @@ def crossfade(filled: Filled) -> tuple[Pause, dict[str, float]]:
     site = place.site()
     site.traffic.ensure({Side.OLD: place.old, Side.NEW: place.new})
     site.journal.close()
-    _run(place.manifest, "rehearse")
+    run(place.manifest, "rehearse")
     with Client(place.gate, filled.user) as client:
-        _run(place.manifest, "cutover", "--yes")
+        run(place.manifest, "cutover", "--yes")
     site = place.site()
     data = account(site)
     site.journal.close()
@@ -63,13 +61,6 @@ def crossfade(filled: Filled) -> tuple[Pause, dict[str, float]]:
     assert data["outcome"] == "done"
     before, inside = _parts(data["runs"][-1]["steps"], pause["began"], pause["ended"])
     return Pause(pause["seconds"], inside, client.longest, client.failed), before
-
-
-def _run(manifest: Path, *words: str) -> None:
-    argv = (sys.executable, "-m", "crossfade", *words, "-f", str(manifest))
-    done = subprocess.run(argv, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(f"crossfade {words[0]} ended with {done.returncode}:\n{done.stderr}")
 
 
 def _parts(steps: Any, began: float, ended: float) -> tuple[dict[str, float], dict[str, float]]:

@@ -140,9 +140,6 @@ def test_plan_tells_what_it_touches(make_site: Make, kind: str) -> None:
         assert all(str(row[0]) in told for row in new), (what, new, told)
 
 
-CLEANERS = "select pid from pg_stat_activity where backend_type like 'autovacuum%'"
-
-
 def test_dry_run_changes_nothing(make_site: Make, kind: str) -> None:
     """--dry-run and plan write nothing at all on either server, not even a log record."""
     site = make_site(database=kind)

@@ -345,3 +345,26 @@ def test_prepared_transaction(make_site: Make, kind: str) -> None:
     site.sql(Side.OLD, end)
     nothing_left(site, before)
     done_after_all(site)
+
+
+def test_hand_back_undone_without_a_feed(make_site: Make) -> None:
+    """Going back is broken off, and the new server has removed the log that the way back needs:
+    the new side serves, and the next rollback is not kept from settling that."""
+    site = make_site(database="mysql")
+    assert site.pair
+    site.run("rehearse")
+    site.run("cutover", "--yes")
+    new = site.pair.new
+
+    def removed() -> bool:
+        new.sql("flush binary logs")
+        logs = [row[0] for row in new.sql("show binary logs")]
+        new.sql(f"purge binary logs to '{logs[-1]}'")
+        return len(new.sql("show binary logs")) == 1
+
+    eventually(removed)
+    crash = {"CROSSFADE_CRASH_AT": "rollback.hand-back.start.after-act"}
+    assert site.run("rollback", "--yes", "--accept-loss", env=crash, ok=False).code < 0
+    assert site.version() == "2.0"
+    result = site.run("rollback", "--yes", "--accept-loss", ok=False)
+    assert (result.code, site.version()) == (0, "1.0"), result.err

@@ -11,6 +11,7 @@ __all__ = ["ask_all", "time_left", "wait_healthy"]
 
 _ASK_EVERY = 0.02
 _LOOK_EVERY = 0.5
+_AT_ONCE = 8
 
 
 def time_left(work: Work) -> float:
@@ -53,9 +54,9 @@ def _failed(parts: Parts, code: str, what: str, finding: Finding) -> Failed:
 
 
 def ask_all(parts: Parts) -> tuple[Finding, ...]:
-    """Every check of a side, once, all at the same time.  Raises Failed when the program ended
+    """Every check of a side, once, several at the same time.  Raises Failed when the program ended
     meanwhile."""
-    with ThreadPoolExecutor(max(1, len(parts.checks))) as asking:
+    with ThreadPoolExecutor(_AT_ONCE) as asking:
         findings = tuple(asking.map(lambda check: check.run(), parts.checks))
     broken = [finding for finding in findings if not finding.holds]
     if broken and not parts.service.look().running:

@@ -86,8 +86,13 @@ def undo(work: Work) -> Evidence:
         return Evidence(name, (Finding.equal("the pause", "not begun", "not begun", "token"),))
     findings = go_back(work, work.new, work.old)
     keep_fences(work)  # they were lifted for the old side's start
-    for carrier in work.carriers.values():
-        findings += carrier.follow_back()
+    for n, carrier in work.carriers.items():
+        try:
+            findings += carrier.follow_back()
+        except Failed as error:  # the new side serves: that must not hang on a feed that is broken
+            work.tell(f"database {n} has no way back for now: {error.what}  (crossfade status)")
+            claim = f"the old side of database {n} follows the new one"
+            findings.append(Finding(claim, "if it can", f"it does not: {error.what}", "feed", True))
     return Evidence(name, tuple(findings))
 
 
