@@ -96,7 +96,8 @@ class Endpoint:
     (pgpass, option file).  reached_at is how the other side's server reaches this one, where that
     differs.  bookkeeping names tables in which the application notes its own schema's version:
     they belong to one version and are never brought back.  strategy is the operator's wish: dump,
-    or empty for the best that is possible.
+    or empty for the best that is possible.  host_lists says that the application takes lists of
+    hosts and ports in place of each, as libpq 14 does; beyond is the second one of such a list.
     """
 
     kind: str
@@ -111,23 +112,30 @@ class Endpoint:
     passfile: Path = Path()
     bookkeeping: tuple[str, ...] = ()
     strategy: str = ""
+    host_lists: bool = False
+    beyond: Address | None = None
 
     def variables(self) -> dict[str, str]:
         """What follows the database's name and a dot in a recipe's placeholders."""
-        host, port = self.address.host, str(self.address.port)
-        place = f"{quote(self.user, safe='')}@{self.address}/{quote(self.database, safe='')}"
+        hosts = [self.address, *([self.beyond] if self.beyond else [])]
+        each = ",".join(map(str, hosts))
+        user, database = quote(self.user, safe=""), quote(self.database, safe="")
+        place = f"{user}@{each}/{database}"
+        # SQLAlchemy takes a list of hosts in its own way
+        listed = "".join(f"host={host}&" for host in hosts) if self.beyond else ""
+        alchemy = f"{user}@/{database}?{listed}" if listed else f"{place}?"
         scheme, library, option = {
             "postgres": ("postgresql", "psycopg2", f"passfile={quote(str(self.passfile))}"),
             "mysql": ("mysql", "pymysql", f"read_default_file={quote(str(self.passfile))}"),
         }.get(self.kind, (self.kind, self.kind, ""))
         return {
-            "host": host,
-            "port": port,
-            "address": str(self.address),
+            "host": ",".join(host.host for host in hosts),
+            "port": ",".join(str(host.port) for host in hosts),
+            "address": each,
             "database": self.database,
             "user": self.user,
             "url": f"{scheme}://{place}",
-            "sqlalchemy": f"{scheme}+{library}://{place}?{option}",
+            "sqlalchemy": f"{scheme}+{library}://{alchemy}{option}",
             "passfile": str(self.passfile),
         }
 

@@ -93,6 +93,7 @@ def process_spec(
     return replace(
         plain,
         doors=doors,
+        sends_on=tuple(n for n in doors if _sends_on(there, n.removesuffix(_OF_MIGRATION))),
         held_command=filled(service.command, program),
         held_environment=_changed(given, program, environment),
         migrate_doors=tuple(name for name in doors if name.endswith(_OF_MIGRATION)),
@@ -109,13 +110,19 @@ def held_installation(there: Installation, doors: Doors) -> Installation | None:
 
 
 def _behind(there: Installation, doors: Doors, suffix: str) -> Installation:
-    databases = {
-        name: replace(endpoint, address=Address.parse(doors[name + suffix][0]))
-        if name + suffix in doors
-        else endpoint
-        for name, endpoint in there.databases.items()
-    }
+    databases = dict(there.databases)
+    for name, endpoint in there.databases.items():
+        if door := doors.get(name + suffix):
+            beyond = endpoint.address if _sends_on(there, name) else None
+            databases[name] = replace(endpoint, address=Address.parse(door[0]), beyond=beyond)
     return replace(there, databases=databases)
+
+
+def _sends_on(there: Installation, name: str) -> bool:
+    """Whether the door of a database can stand first in a list of hosts; SQLAlchemy does not
+    understand IPv6 addresses in one."""
+    endpoint = there.databases[name]
+    return endpoint.host_lists and ":" not in endpoint.address.host
 
 
 def _doors(there: Installation, mark: str) -> dict[str, tuple[str, str]]:

@@ -83,6 +83,10 @@ class Case:
         ports = free_ports(2)
         direct = f"host=127.0.0.1 port={server.address.port} dbname=app user=app"
         held = [direct.replace(f"port={server.address.port}", f"port={port}") for port in ports]
+        lists = given.pop("lists", None)  # options of a connection to a list of hosts
+        if lists is not None:
+            hosts = f"host=127.0.0.1,127.0.0.1 port={{}},{{}} dbname=app user=app {lists}"
+            held = [hosts.format(port, server.address.port) for port in ports]
         target = str(server.address)
         environment = {"DSN": direct, "PASSWORD": f"file:{server.secret_of('app')}", "COUNT": "1"}
         migration = given.pop("migration", "")
@@ -92,6 +96,8 @@ class Case:
             "held_environment": {"DSN": held[0]},
             "base": "/",
         }
+        if lists is not None:
+            values["sends_on"] = ("server", "migration")
         if migration:
             values["doors"]["migration"] = (f"127.0.0.1:{ports[1]}", target)
             values |= {"migrate": (sys.executable, "-c", migration)}

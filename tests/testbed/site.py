@@ -293,7 +293,7 @@ class Site:
     ) -> None:
         """Write crossfade.yaml; ``broken`` is how the new version fails."""
         d = self.directory
-        given = {"max_pause": 30, "watch": 0.5, "lease": 2, **(limits or {})}
+        given = {"max_pause": 30, "watch": 0.2, "lease": 2, **(limits or {})}
         service = f"  service:\n    environment: {{NOTES_BREAK: '{broken}'}}\n" if broken else ""
         self.manifest.write_text(
             f"application: {self.recipe}\n"

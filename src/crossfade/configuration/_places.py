@@ -127,7 +127,8 @@ def _translate_database(
     before, after = (value(side.databases[rule.database]) for side in (old, new))
     if str(found.node.value) != before:
         return None
-    return int(after) if kind == "port" and not _is_text(found) else after
+    number = kind == "port" and after.isdigit() and not _is_text(found)
+    return int(after) if number else after
 
 
 def _translate_path(

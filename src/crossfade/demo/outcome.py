@@ -63,7 +63,8 @@ def parts_of_pause(data: Any) -> dict[str, float]:
         return {}
     for step in cutovers[-1]["steps"]:
         for number, part in enumerate(step["parts"], 1):
-            inside = pause["began"] <= part["began"] < pause["ended"]
+            # by its middle: what begins as the pause ends may, rounded, begin a moment before that
+            inside = pause["began"] <= part["began"] + part["seconds"] / 2 < pause["ended"]
             # a part is recorded when it ends, so that what it belongs to comes later
             if inside and not any(_within(part, later) for later in step["parts"][number:]):
                 parts[part["name"]] = parts.get(part["name"], 0.0) + part["seconds"]

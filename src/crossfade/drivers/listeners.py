@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from crossfade.drivers import sockdiag
 from crossfade.model import Address
 
 __all__ = ["listener", "listening_pids"]
@@ -73,8 +74,15 @@ def _addresses(host: str) -> set[IPAddress]:
     return {ipaddress.ip_address(str(one[4][0]).partition("%")[0]) for one in found}
 
 
-def _listening() -> Iterator[tuple[IPAddress, int, str]]:
+def _listening() -> list[tuple[IPAddress, int, str]]:
     """Address, port and socket inode of every listening TCP socket."""
+    try:
+        return list(sockdiag.listening())
+    except OSError:  # a kernel without it, or somebody who forbids it
+        return list(_from_tables())
+
+
+def _from_tables() -> Iterator[tuple[IPAddress, int, str]]:
     for table in ("net/tcp", "net/tcp6"):
         try:
             lines = (_PROC / table).read_text("ascii").splitlines()[1:]

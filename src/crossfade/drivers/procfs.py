@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
 __all__ = [
     "alive",
@@ -19,19 +18,34 @@ __all__ = [
     "with_mark",
 ]
 
-PROC = Path("/proc")
+PROC = "/proc"
+_PORTION = 1 << 16
 
 
 def pids() -> Iterator[int]:
     """All process ids that we can see."""
-    for name in os.listdir(PROC):  # noqa: PTH208 - no Path object for each of a thousand names
+    for name in os.listdir(PROC):  # noqa: PTH208 - as below
         if name.isdigit():
             yield int(name)
 
 
+def _read(pid: int, name: str) -> bytes:
+    """A file of a process; with no Path and no buffer, for all of them are read inside a pause.
+
+    Raises OSError."""
+    descriptor = os.open(f"{PROC}/{pid}/{name}", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        data = os.read(descriptor, _PORTION)
+        while portion := os.read(descriptor, _PORTION):
+            data += portion
+    finally:
+        os.close(descriptor)
+    return data
+
+
 def _stat(pid: int) -> list[str] | None:
     try:
-        text = (PROC / str(pid) / "stat").read_text(encoding="utf-8", errors="replace")
+        text = _read(pid, "stat").decode(errors="replace")
     except OSError:
         return None
     return text.rpartition(")")[2].split()
@@ -58,7 +72,7 @@ def group_of(pid: int) -> int | None:
 def command_of(pid: int) -> tuple[str, ...]:
     """Its command line; empty when we may not see it."""
     try:
-        raw = (PROC / str(pid) / "cmdline").read_bytes()
+        raw = _read(pid, "cmdline")
     except OSError:
         return ()
     return tuple(os.fsdecode(word) for word in raw.rstrip(b"\0").split(b"\0")) if raw else ()
@@ -87,9 +101,9 @@ def with_mark(name: str, value: str) -> set[int]:
     found = set()
     for pid in pids():
         try:
-            environment = (PROC / str(pid) / "environ").read_bytes()
+            environment = _read(pid, "environ")
         except OSError:
             continue
-        if wanted in environment.split(b"\0") and alive(pid):
+        if wanted in environment and wanted in environment.split(b"\0") and alive(pid):
             found.add(pid)
     return found

@@ -13,7 +13,7 @@ from crossfade.errors import UsageError
 from crossfade.model import Address, Endpoint
 from crossfade.recipes import SERVER_DRIVERS, PartSpec, Recipe
 
-__all__ = ["chosen", "endpoints", "rehearsal_endpoints", "with_bookkeeping"]
+__all__ = ["chosen", "endpoints", "rehearsal_endpoints", "with_recipe"]
 
 _KINDS = {
     "postgresql": "postgres",
@@ -130,7 +130,12 @@ def _unfitting(
     )
 
 
-def with_bookkeeping(recipe: Recipe, given: Mapping[str, Endpoint]) -> dict[str, Endpoint]:
-    """The endpoints with what the recipe knows of their tables."""
-    known = {part.name: part.bookkeeping for part in recipe.databases}
-    return {n: replace(endpoint, bookkeeping=known.get(n, ())) for n, endpoint in given.items()}
+def with_recipe(recipe: Recipe, given: Mapping[str, Endpoint]) -> dict[str, Endpoint]:
+    """The endpoints with what the recipe knows of them."""
+    known = {(part.name, part.driver): part for part in recipe.databases}
+    return {
+        name: replace(endpoint, bookkeeping=part.bookkeeping, host_lists=part.host_lists)
+        if (part := known.get((name, endpoint.kind)))
+        else endpoint
+        for name, endpoint in given.items()
+    }

@@ -13,7 +13,7 @@ from crossfade.manifest._databases import (
     chosen,
     endpoints,
     rehearsal_endpoints,
-    with_bookkeeping,
+    with_recipe,
 )
 from crossfade.manifest._rules import rule_complaints
 from crossfade.manifest._spec import Limits, Manifest, ServiceOverrides, SideSpec, TrafficSpec
@@ -81,9 +81,7 @@ def _manifest(document: Document, path: Path) -> Manifest:
     limits = data.get("limits", {})
     application = data["application"]
     recipe = chosen(load_recipe(application, base), old.databases, new.databases)
-    old, new = (
-        replace(side, databases=with_bookkeeping(recipe, side.databases)) for side in (old, new)
-    )
+    old, new = (replace(side, databases=with_recipe(recipe, side.databases)) for side in (old, new))
     return Manifest(
         path=path,
         application=recipe.application,

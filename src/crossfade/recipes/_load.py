@@ -238,4 +238,5 @@ def _part(item: Data) -> PartSpec:
         item.get("path", ""),
         _references(item),
         tuple(item.get("bookkeeping", ())),
+        item.get("host_lists", False),
     )

@@ -195,13 +195,15 @@ class ConfigurationSpec:
 class PartSpec:
     """A database or a tree of files.  path is relative to {data}; the first path_from key that is
     set wins over it.  A database on a server has no path: the manifest says where it is; several
-    of one name are choices, of which the manifest takes one.  bookkeeping: see model.Endpoint."""
+    of one name are choices, of which the manifest takes one.  bookkeeping and host_lists: see
+    model.Endpoint."""
 
     name: str
     driver: str
     path: str = ""
     path_from: tuple[KeyReference, ...] = ()
     bookkeeping: tuple[str, ...] = ()
+    host_lists: bool = False
 
 
 @dataclass(frozen=True, slots=True)

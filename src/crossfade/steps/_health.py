@@ -9,7 +9,7 @@ from crossfade.ports import Parts, Work
 
 __all__ = ["ask_all", "time_left", "wait_healthy"]
 
-_ASK_EVERY = 0.02
+_ASK_EVERY = 0.01
 _LOOK_EVERY = 0.5
 _AT_ONCE = 8
 

@@ -15,13 +15,13 @@ from crossfade.model import Finding, Side
 from crossfade.ports import Parts, Work
 from crossfade.steps._health import time_left, wait_healthy
 
-__all__ = ["GATE_LATER", "begin", "go_back"]
+__all__ = ["GATE_LATER", "begin", "go_back", "stopped"]
 
 GATE_LATER = 2.0
 """How much longer the gate waits than the dead-man's switch, in seconds."""
 
 
-def begin(work: Work, live: Parts, idle: Parts) -> list[Finding]:
+def begin(work: Work, live: Parts, idle: Parts) -> Finding:
     """Arm the switch, hold, drain, and stop the live side; the caller fences its data.
 
     Before that both sides' programs are loaded, as far as that needs no data: the idle side's to
@@ -44,10 +44,14 @@ def begin(work: Work, live: Parts, idle: Parts) -> list[Finding]:
         drained = work.traffic.drain(min(10.0, max(1.0, time_left(work) / 2)))
     with work.timed("stop"):
         live.service.stop(work.limits.stop, keep_prepared=True)
+    return Finding.equal("requests in flight after the drain", 0, drained.in_flight, "gate's count")
+
+
+def stopped(live: Parts) -> list[Finding]:
+    """The side that was stopped does not run, and does not answer."""
     state = live.service.look()
     silent = live.health.run()
     return [
-        Finding.equal("requests in flight after the drain", 0, drained.in_flight, "gate's count"),
         Finding.equal(
             f"the {live.installation.side} side runs", False, state.running, state.detail
         ),

@@ -12,8 +12,9 @@ from pathlib import Path
 from crossfade.errors import Failed
 from crossfade.model import Evidence, Finding, PlannedStep, Reversal
 from crossfade.ports import Work
+from crossfade.steps._beside import beside
 from crossfade.steps._health import wait_healthy
-from crossfade.steps._pause import begin, go_back
+from crossfade.steps._pause import begin, go_back, stopped
 from crossfade.steps._switch import switch_to, take_token
 from crossfade.steps.stop import positions
 from crossfade.steps.switch import keep_fences
@@ -49,11 +50,12 @@ def run(work: Work) -> Evidence:
     """Hold, drain, stop new, export, start old, commit, switch.
 
     Raises Failed before the commit; the caller then undoes, and the new side serves again."""
-    findings = begin(work, work.new, work.old)
-    with work.timed("export"):
+    findings = [begin(work, work.new, work.old)]
+    with beside(lambda: stopped(work.new)) as seen, work.timed("export"):
         findings += _as_at_fence(work)
         brought, details = _bring_back(work, work.directory / "left-behind")
         findings += brought
+    findings += seen()
     with work.timed("start"):
         work.old.service.start()
         findings.append(wait_healthy(work, work.old, work.limits.start))

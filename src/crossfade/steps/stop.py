@@ -8,7 +8,8 @@ from collections.abc import Container
 from crossfade.model import Evidence, Finding, PlannedStep, Problem, Reversal, Run, Side
 from crossfade.ports import Work
 from crossfade.steps import configure, restore
-from crossfade.steps._pause import begin, go_back
+from crossfade.steps._beside import beside
+from crossfade.steps._pause import begin, go_back, stopped
 
 __all__ = ["name", "preview", "reversal", "run", "undo"]
 
@@ -71,14 +72,15 @@ def run(work: Work) -> Evidence:
     work.traffic.ensure(
         {Side.OLD: work.old.installation.address, Side.NEW: work.new.installation.address}
     )
-    findings = begin(work, work.old, work.new)
-    with work.timed("fence"):
+    findings = [begin(work, work.old, work.new)]
+    with beside(lambda: stopped(work.old)) as seen, work.timed("fence"):
         for database in work.old.databases.values():
             work.held.callback(database.fence().close)
-            findings.append(database.prove_fence())
-    return Evidence(
-        name, tuple(findings), {"positions": positions(work), "pause_began": work.pause_began}
-    )
+        with beside(lambda: positions(work)) as at_fence:
+            findings += [database.prove_fence() for database in work.old.databases.values()]
+        marks = at_fence()
+    findings += seen()
+    return Evidence(name, tuple(findings), {"positions": marks, "pause_began": work.pause_began})
 
 
 def undo(work: Work) -> Evidence:

@@ -68,7 +68,7 @@ def watch(work: Work, live: Parts) -> list[Finding]:
     with work.timed("watch"):
         while time.monotonic() < until:
             asked, missed = asked + 1, missed + (not live.health.run().holds)
-            time.sleep(0.5)
+            time.sleep(min(0.5, work.limits.watch / 5))
     after = work.traffic.look()
     failed = after.failed - before.failed if before and after else -1
     health = f"{asked} times asked"

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from crossfade.errors import Failed
 from crossfade.model import Evidence, Finding, PlannedStep, Reversal
 from crossfade.ports import Carrying, Work
+from crossfade.steps._beside import beside
 from crossfade.steps._carry import carry_and_start
 from crossfade.steps.stop import positions
 
@@ -27,8 +28,9 @@ def preview(work: Work) -> PlannedStep:
 def run(work: Work) -> Evidence:
     """Carry, start, check; and prove that nobody wrote to the old side meanwhile."""
     findings = carry_and_start(work)
-    findings += unchanged(work.at_fence(), positions(work))
-    state = work.old.service.look()  # a supervisor may have started it again
+    with beside(work.old.service.look) as seen:
+        findings += unchanged(work.at_fence(), positions(work))
+    state = seen()  # a supervisor may have started it again
     findings.append(Finding.equal("the old side runs", False, state.running, state.detail))
     return Evidence(name, tuple(findings))
 

@@ -36,10 +36,11 @@ class Door:
         self.name = name
         self.target = Address.parse(target)
         self.state = "closed"  # closed, open, given-up
+        self.arriving: dict[int, socket.socket] = {}
         self.waiting: dict[int, socket.socket] = {}
         self.pairs: set[Pair] = set()
         self.since = float("inf")
-        self.accepted = self.gave_up = self.connected = self.failed = 0
+        self.accepted = self.gave_up = self.connected = self.failed = self.sent_on = 0
         self._passed = 0
         self.before = {"bytes": 0, "connections": 0}
         at = Address.parse(listen)
@@ -60,11 +61,19 @@ class Door:
             self.accepted += 1
             self.since = min(self.since, time.monotonic())
             prepare_socket(client)
-            fd = client.fileno()
-            self.waiting[fd] = client
-            self._loop.watch(fd, GONE, lambda _, fd=fd: self._gone(fd))  # type: ignore[misc]
-            if self.state == "open":
-                self._connect(client)
+            self._welcome(client)
+
+    def _welcome(self, client: socket.socket) -> None:
+        """Somebody has come."""
+        self._waits(client)
+
+    def _waits(self, client: socket.socket) -> None:
+        """Keep it waiting, unless we are open."""
+        fd = client.fileno()
+        self.waiting[fd] = client
+        self._loop.watch(fd, GONE, lambda _: self._gone(fd))
+        if self.state == "open":
+            self._let_through(client)
 
     def _gone(self, fd: int) -> None:
         self.gave_up += 1
@@ -82,9 +91,10 @@ class Door:
         self.before = {"bytes": self.passed, "connections": self.connected}
         self.state = "open"
         for client in list(self.waiting.values()):
-            self._connect(client)
+            self._let_through(client)
 
-    def _connect(self, client: socket.socket) -> None:
+    def _let_through(self, client: socket.socket) -> None:
+        """Connect it with the target."""
         try:
             Thread(target=self._reach_target, args=(client,), daemon=True).start()
         except RuntimeError as error:  # no more threads
@@ -132,8 +142,9 @@ class Door:
         """Wait no longer: whoever waits is sent away, and nobody listens here any more."""
         if self.state == "closed":
             self.state = "given-up"
-            for client in (*self.waiting.values(), self.listener):
+            for client in (*self.arriving.values(), *self.waiting.values(), self.listener):
                 self._loop.close(client)
+            self.arriving.clear()
             self.waiting.clear()
 
     def status(self) -> dict[str, object]:
@@ -147,6 +158,7 @@ class Door:
             "accepted": self.accepted,
             "gave_up": self.gave_up,
             "failed": self.failed,
+            "sent_on": self.sent_on,
             "open_connections": len(self.pairs),
             "before": now if closed else self.before,
             **now,

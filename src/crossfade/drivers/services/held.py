@@ -78,7 +78,8 @@ class HeldAtDoors:
         starter = (os.getpid(), procfs.start_time(os.getpid()))
         mark = (MARK, spec.mark)
         doors = dict(spec.doors)
-        self._holding.begin(Plan(doors, mark, tokens(token), starter, spec.hold_at_most, _LINGER))
+        limits = spec.hold_at_most, _LINGER
+        self._holding.begin(Plan(doors, mark, tokens(token), starter, *limits, spec.sends_on))
         if spec.migrate and spec.migrate_doors:
             extra = {**spec.held_migrate_environment, HELD: of_migration}
             child = spawn(spec, spec.held_migrate or spec.migrate, extra=extra)

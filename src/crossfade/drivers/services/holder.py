@@ -3,7 +3,7 @@
 Stands between a program and its databases and lets the program start before they may be read.  It
 has *doors*: each listens at an address and leads to a target.  A closed door accepts connections
 and keeps them waiting: nothing is read from them, and nothing is opened to the target.  ``open``
-lets the waiting ones and all later ones through.
+lets the waiting ones and all later ones through, or sends them on (module ``sending_on``).
 
 FILE (JSON, mode 0600) says which doors there are, whose program they are for and who started us; it
 holds no secrets.  Commands come over a unix socket beside FILE: a JSON object a line, as is the
@@ -37,6 +37,7 @@ from typing import Any
 from crossfade.drivers import procfs
 from crossfade.drivers.services.doors import Door, log
 from crossfade.drivers.services.relay import Loop
+from crossfade.drivers.services.sending_on import SendingDoor
 
 __all__ = ["HELD", "Plan", "main", "reach", "socket_of"]
 
@@ -51,7 +52,7 @@ _LINE_BYTES = 65_536
 class Plan:
     """What FILE says.  doors: name to (listen, target) as host:port; mark is (name, value) of the
     environment of every process of the program; tokens mark what is held; starter is (pid, start
-    time); at_most and linger are seconds."""
+    time); at_most and linger are seconds; sends_on names the doors of ``sending_on``."""
 
     doors: dict[str, tuple[str, str]]
     mark: tuple[str, str]
@@ -59,6 +60,7 @@ class Plan:
     starter: tuple[int, str]
     at_most: float
     linger: float
+    sends_on: tuple[str, ...] = ()
 
     @classmethod
     def load(cls, path: Path) -> Plan:
@@ -95,7 +97,8 @@ class Holder:
         self._people: dict[int, str] = {}
         self._seen = self._looked = time.monotonic()
         self.doors = {
-            name: Door(self.loop, self.call, name, *at) for name, at in plan.doors.items()
+            name: (SendingDoor if name in plan.sends_on else Door)(self.loop, self.call, name, *at)
+            for name, at in plan.doors.items()
         }
         control.listen(16)  # the last to come up: who gets an answer may rely on the doors
         self.loop.watch(control.fileno(), select.EPOLLIN, self._accept)

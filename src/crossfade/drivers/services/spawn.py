@@ -40,9 +40,10 @@ class ProcessSpec:
     preload names Python modules whose import needs no data, for commands ``python -m module …``.
     doors maps a name to (listen, target), both host:port: the program is started before the pause
     with held_command (empty: the same command) and held_environment (on top of environment), in
-    which a door's address stands for its target's; it waits there until ``start``.  migrate_doors
-    names the doors that are the migration's; they are opened first, and the others only after it
-    has ended.  held_migrate and held_migrate_environment are its variants.
+    which a door's address stands for its target's; it waits there until ``start``.  sends_on names
+    the doors that stand before their target in a list of hosts (module ``sending_on``).
+    migrate_doors names the doors that are the migration's; they are opened first, and the others
+    only after it has ended.  held_migrate and held_migrate_environment are its variants.
     ready_within is how many seconds the program has to reach its doors, hold_at_most how many its
     first connection waits there.  A program that cannot wait is started plainly by ``start``.
     """
@@ -61,6 +62,7 @@ class ProcessSpec:
     migrate_at_most: float = 3600.0
     hold_by: str = ""
     doors: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    sends_on: tuple[str, ...] = ()
     migrate_doors: tuple[str, ...] = ()
     held_command: tuple[str, ...] = ()
     held_environment: Mapping[str, str] = field(default_factory=dict)

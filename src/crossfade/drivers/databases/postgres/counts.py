@@ -1,13 +1,17 @@
 """Counts rows on both sides, in the pause: what changed unseen may show there.
 
-Only as many tables as are read quickly, the smallest first; the others are told.
+Only as many tables as are read quickly, the smallest first; the others are told.  That is done
+beside whatever else the pause needs, by sessions of its own.
 """
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TypeAlias
 
 from psycopg import sql
 
@@ -16,45 +20,75 @@ from crossfade.drivers.databases.postgres.following import Following
 from crossfade.drivers.databases.postgres.inventory import Table
 from crossfade.model import Finding
 
-__all__ = ["prove"]
+__all__ = ["Counting", "beside"]
 
 _BYTES = 64 * 1024**2
 _AT_ONCE = 8 * 1024**2
 _SECONDS = 0.15
+_AT_LEAST = 0.05
 _TABLES = 1000
 _TRIES = 5
 
+_Found: TypeAlias = "tuple[list[Table], list[tuple[Table, int, int]]]"
 
-def prove(
-    name: str, following: Following, tables: Sequence[Table], *, still: bool, patience: float
-) -> Finding:
-    """The tables of database ``name`` that were counted, and those that differ.
 
-    When the old side works on, tables that changed since the snapshot may differ.  Raises Failed,
-    psycopg.Error.
-    """
-    old, new = following.on_old(), following.on_new()
-    sizes = _cheapest(old, tables)
-    few: list[Table] = []
-    differing: list[str] = []
-    for attempt in range(1 if still else _TRIES):
-        if attempt:
+@contextmanager
+def beside(name: str, following: Following, tables: Sequence[Table]) -> Iterator[Counting]:
+    """Begin to count the tables of database ``name`` in a thread, by sessions of its own.
+
+    The new side must have what the old one had committed."""
+    with ThreadPoolExecutor(1) as other:
+        counting = Counting(name, following, tables, other)
+        try:
+            yield counting
+        finally:
+            counting.enough.set()
+
+
+class Counting:
+    """Both sides' rows, while they are counted.  ``enough`` ends it as soon as is decent."""
+
+    def __init__(
+        self, name: str, following: Following, tables: Sequence[Table], other: ThreadPoolExecutor
+    ) -> None:
+        self._name, self._following, self._tables = name, following, tables
+        self._sizes: dict[Table, int] = {}
+        self.enough = threading.Event()
+        self._first = other.submit(self._begin)
+
+    def result(self, *, still: bool, patience: float) -> Finding:
+        """The tables that were counted, and those that differ.
+
+        When the old side works on, tables that changed since the snapshot may differ.
+        Raises Failed, psycopg.Error."""
+        self.enough.set()
+        few, wrong = self._first.result()
+        for attempt in range(1, _TRIES):
+            if still or not (wrong := [one for one in wrong if not self._changed(one[0])]):
+                break
             time.sleep(0.02 * attempt)
-            following.round(patience=patience)
-        few, wrong = _differing(old, new, sizes)
+            self._following.round(patience=patience)
+            old, new = self._following.on_old(), self._following.on_new()
+            few, wrong = _differing(old, new, self._sizes, self.enough)
         if not still:
-            wrong = [one for one in wrong if not any(following.proof.counted(_name(one[0])))]
-        differing = [f"{table} ({here} and {there})" for table, here, there in wrong]
-        if not differing:
-            break
-    size = sum(sizes[table] for table in few) / 1024**2
-    seen = f"{len(few)} of {len(tables)} tables counted, {size:.0f} MB"
-    if len(few) < len(tables):
-        seen += "; the larger ones by their changed rows only"
-    if differing:
-        seen += "; differs in " + ", ".join(differing[:5])
-    claim = f"tables of database {name} have as many rows on both sides"
-    return Finding(claim, "the same numbers", seen, "count(*) on both sides", not differing)
+            wrong = [one for one in wrong if not self._changed(one[0])]
+        size = sum(self._sizes[table] for table in few) / 1024**2
+        seen = f"{len(few)} of {len(self._tables)} tables counted, {size:.0f} MB"
+        if len(few) < len(self._tables):
+            seen += "; the larger ones by their changed rows only"
+        if wrong:
+            each = (f"{table} ({here} and {there})" for table, here, there in wrong[:5])
+            seen += f"; differs in {', '.join(each)}"
+        claim = f"tables of database {self._name} have as many rows on both sides"
+        return Finding(claim, "the same numbers", seen, "count(*) on both sides", not wrong)
+
+    def _begin(self) -> _Found:
+        old, new = self._following.aside()
+        self._sizes = _cheapest(old, self._tables)
+        return _differing(old, new, self._sizes, self.enough)
+
+    def _changed(self, table: Table) -> bool:
+        return any(self._following.proof.counted((table.schema, table.name)))
 
 
 def _cheapest(conn: Conn, tables: Sequence[Table]) -> dict[Table, int]:
@@ -76,12 +110,10 @@ def _cheapest(conn: Conn, tables: Sequence[Table]) -> dict[Table, int]:
     return few
 
 
-def _differing(
-    old: Conn, new: Conn, sizes: Mapping[Table, int]
-) -> tuple[list[Table], list[tuple[Table, int, int]]]:
+def _differing(old: Conn, new: Conn, sizes: Mapping[Table, int], enough: threading.Event) -> _Found:
     """The tables that were counted while there was time, and those that differ, with both numbers.
 
-    A slow server counts fewer: this is inside the pause.
+    A slow server counts fewer: this is inside the pause, and somebody waits once it is enough.
     """
     counted: list[Table] = []
     wrong: list[tuple[Table, int, int]] = []
@@ -91,7 +123,8 @@ def _differing(
         wrong += _count(old, new, few)
         counted += few
         now = time.monotonic()
-        if now - began + (now - at) > _SECONDS:
+        limit = min(_SECONDS, _AT_LEAST) if enough.is_set() else _SECONDS
+        if now - began + (now - at) > limit:
             break
     return counted, wrong
 
@@ -119,7 +152,3 @@ def _count(old: Conn, new: Conn, tables: Sequence[Table]) -> list[tuple[Table, i
         there = theirs.result()[0][0]
     both = zip(tables, there, here, strict=True)
     return [(table, one, other) for table, one, other in both if one != other]
-
-
-def _name(table: Table) -> tuple[str, str]:
-    return table.schema, table.name

@@ -74,8 +74,12 @@ class Following:
         """A session on the new side that is not known to be broken.  Raises Failed."""
         return self._session("new", self.new)
 
+    def aside(self) -> tuple[Conn, Conn]:
+        """Another session on each side, for what is done beside the proof.  Raises Failed."""
+        return self._session("old aside", self.old), self._session("new aside", self.new)
+
     def close(self) -> None:
-        """Close both sessions."""
+        """Close all sessions."""
         for conn in self._sessions.values():
             conn.close()
         self._sessions.clear()

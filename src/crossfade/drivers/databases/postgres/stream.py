@@ -110,23 +110,28 @@ class StreamWay:
         """The last changes, the sequences, the proof; then the new database is on its own."""
         if self._state.get("stage") == "done" and self._untouched_since():
             return [Finding.from_json(finding) for finding in self._state["findings"]]
-        with self._following() as following:
+        findings: list[Finding] = []
+        with self._following() as following, ThreadPoolExecutor(1) as other:
+            schema = other.submit(self._same_schema)
             with on.timed(f"last changes {self.name}"):
                 following.confirm_quickly()
                 following.wait(patience=_PAUSE_PATIENCE)
-                findings = [self._same_schema(following)]
             apart = self.name, self.old, self.new, self.unlogged, self.inventory.encoding
-            with unlogged.carried_beside(*apart) as carried:
+            with (
+                unlogged.carried_beside(*apart) as carried,
+                counts.beside(self.name, following, self.tables) as counting,
+            ):
                 with on.timed(f"proof {self.name}"):
                     findings.append(self._prove(following, still=still))
-                with on.timed(f"counts {self.name}"):
-                    findings.append(self._count(following, still=still))
+                with on.timed(f"sequences {self.name}"), explained("set sequences", self.new):
+                    two = following.on_old(), following.on_new()
+                    findings.append(sequences.advance(*two, self.inventory.sequences, self.name))
                 if self.unlogged:
                     with on.timed(f"unlogged {self.name}"):
                         findings += carried.result()
-            with on.timed(f"sequences {self.name}"), explained("set sequences", self.new):
-                old, new = following.on_old(), following.on_new()
-                findings.append(sequences.advance(old, new, self.inventory.sequences, self.name))
+                with on.timed(f"counts {self.name}"):
+                    findings.append(self._count(counting, still=still))
+                findings.append(schema.result())
             if all(finding.holds for finding in findings):
                 with on.timed(f"detach {self.name}"), explained("end the feed", self.new):
                     detach(following.on_new(), self.names)
@@ -211,6 +216,7 @@ class StreamWay:
                 on.tell(f"database {self.name}: the new side is slow to make commits durable")
             with on.timed(f"first proof {self.name}"):
                 _compare_until_small(following)
+            following.aside()
         except BaseException:
             following.close()
             raise
@@ -248,15 +254,13 @@ class StreamWay:
             holds,
         )
 
-    def _count(self, following: Following, *, still: bool) -> Finding:
+    def _count(self, counting: counts.Counting, *, still: bool) -> Finding:
         with explained("count rows", f"{self.old} and {self.new}"):
-            return counts.prove(
-                self.name, following, self.tables, still=still, patience=_PAUSE_PATIENCE
-            )
+            return counting.result(still=still, patience=_PAUSE_PATIENCE)
 
-    def _same_schema(self, following: Following) -> Finding:
-        with explained("read the schema", self.old):
-            now = schema_fingerprint(following.on_old())
+    def _same_schema(self) -> Finding:
+        with explained("read the schema", self.old), feed.brief(self.old) as conn:
+            now = schema_fingerprint(conn)
         return Finding.equal(
             f"the old side's schema of database {self.name} is the one that was copied",
             self._state["fingerprint"],

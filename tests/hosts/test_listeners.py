@@ -1,0 +1,57 @@
+"""Who listens: the kernel's answer and its tables say the same."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from crossfade.drivers import listeners, sockdiag
+from crossfade.model import Address
+
+Where = dict[tuple[str, int], str]
+
+
+@pytest.fixture
+def made() -> Iterator[Where]:
+    """Listeners at several kinds of address, with their sockets' inodes; and one that only has a
+    connection."""
+    with ExitStack() as stack:
+        found: Where = {}
+        for host in ("127.0.0.1", "127.0.0.9", "::1", "::"):
+            family = socket.AF_INET6 if ":" in host else socket.AF_INET
+            one = stack.enter_context(socket.create_server((host, 0), family=family))
+            found[host, one.getsockname()[1]] = str(os.fstat(one.fileno()).st_ino)
+        mapped = stack.enter_context(socket.socket(socket.AF_INET6))
+        mapped.bind(("::ffff:127.0.0.1", 0))
+        mapped.listen()
+        found["127.0.0.1", mapped.getsockname()[1]] = str(os.fstat(mapped.fileno()).st_ino)
+        stack.enter_context(socket.create_connection(next(iter(found))))
+        yield found
+
+
+def test_both_ways_find_the_same(made: Where) -> None:
+    """Every listener with its inode, and no connection."""
+    wanted = {(ipaddress.ip_address(host), port, inode) for (host, port), inode in made.items()}
+    asked, read = set(sockdiag.listening()), set(listeners._from_tables())
+    assert wanted <= asked
+    assert wanted <= read
+    ours = set(made.values())
+    assert {one for one in asked if one[2] in ours} == {one for one in read if one[2] in ours}
+
+
+@pytest.mark.parametrize("able", [True, False], ids=["asked", "tables"])
+def test_we_are_found(made: Where, monkeypatch: pytest.MonkeyPatch, able: bool) -> None:
+    """By either way; a kernel that does not tell is no trouble."""
+
+    def refuses() -> Iterator[tuple[listeners.IPAddress, int, str]]:
+        raise PermissionError("no")
+
+    if not able:
+        monkeypatch.setattr(sockdiag, "listening", refuses)
+    for host, port in made:
+        assert listeners.listening_pids(Address(host, port)) == {os.getpid()}
