@@ -133,6 +133,7 @@ def measured(pair: Pair) -> None:
     """Fill, take turns, print."""
     old = pair.filled(gigabytes(pair.kind))
     size = pair.size(old.database)
+    pair.drop(old.database)  # what a run that was broken off has left
     seen = [one_round(pair, old, turn) for turn in range(rounds(ROUNDS))]
     print(f"\n{table(pair.kind, size, seen)}\n")
     for name in seen[0]:

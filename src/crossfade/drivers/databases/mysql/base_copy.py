@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 
 from crossfade.drivers.databases.mysql import accounts, copying, digests, schema
 from crossfade.drivers.databases.mysql.catalog import (
     Catalog,
+    Table,
     definitions,
     fingerprint,
     read_catalog,
@@ -31,7 +33,7 @@ from crossfade.drivers.databases.mysql.fence import Fence
 from crossfade.drivers.databases.mysql.pacing import pace_of
 from crossfade.drivers.databases.mysql.snapshot import Snapshot, snapshot
 from crossfade.errors import Failed
-from crossfade.model import Digest, Endpoint, Finding
+from crossfade.model import Digest, Endpoint, Finding, Part
 from crossfade.ports import Doing
 
 __all__ = ["BaseCopy", "session_of"]
@@ -60,6 +62,7 @@ class BaseCopy:
         self._held = contextlib.ExitStack()
         self._snapshot: Snapshot | None = None
         self._catalog: Catalog | None = None
+        self._compared: dict[str, tuple[Part, Part]] = {}
 
     def begin(self) -> tuple[str, int]:
         """Open the snapshot: the binary log's file and position that it stands for, if any.
@@ -107,7 +110,8 @@ class BaseCopy:
             explained("copy the database", f"{self.old} -> {self.new}"),
         ):
             work = copying.pieces(sessions[0], self.catalog)
-            copying.copy_rows(sessions, self.new, work, pace, progress)
+            self._compared.clear()
+            copying.copy_rows(sessions, self.new, work, pace, self._compare, progress)
 
     def finish(self, on: Doing) -> None:
         """All that comes after the rows: views, routines, triggers, events (disabled), accounts."""
@@ -127,23 +131,34 @@ class BaseCopy:
         seen = "; ".join(refused[:3]) or f"{len(known.create)} accounts, {len(known.grants)} grants"
         self.said = [Finding(claim, "all", seen, "new server", not refused), alike]
 
-    def digest_old(self) -> tuple[Digest, str]:
-        """All rows of the old side at the snapshot, and its schema's fingerprint then."""
-        with explained("digest the old database", self.old), self._asking() as ask:
-            rows = digests.whole(self._sessions, self.catalog.tables)
-            made = definitions(self._first, self.catalog, ask)
-        return rows, fingerprint(made)
+    def _compare(self, old: Conn, new: Conn, table: Table) -> None:
+        """Before both sides are digested: a table for which there was time while copying."""
+        self._compared[table.name] = digests.part(old, table), digests.part(new, table)
 
-    def digest_new(self) -> Digest:
-        """All rows of the new side now."""
+    def _digest_old(self, tables: Mapping[str, Table]) -> Digest:
+        with explained("digest the old database", self.old):
+            return digests.whole(self._sessions, tables)
+
+    def _digest_new(self, tables: Mapping[str, Table]) -> Digest:
         sessions: list[Conn] = []
         try:
             with explained("digest the new database", self.new):
                 sessions.extend(connect(self.new) for _ in range(self.streams))
-                return digests.whole(sessions, self.catalog.tables)
+                return digests.whole(sessions, tables)
         finally:
             for session in sessions:
                 quietly_close(session)
+
+    def digest_both(self) -> tuple[Digest, Digest]:
+        """All rows of the old side at the snapshot, and all of the new side now."""
+        tables = {n: t for n, t in self.catalog.tables.items() if n not in self._compared}
+        with ThreadPoolExecutor(1) as other:
+            there = other.submit(self._digest_old, tables)
+            here = self._digest_new(tables)
+            both = there.result(), here
+        known = ({n: parts[side] for n, parts in self._compared.items()} for side in (0, 1))
+        old, new = (Digest({**one.parts, **more}) for one, more in zip(both, known, strict=True))
+        return old, new
 
     def analyze(self, on: Doing) -> None:
         """Statistics for the new server's planner; the copy has warmed its cache."""

@@ -2,6 +2,10 @@
 
 A piece is a whole table, or a range of its whole-number key where it is large.  After each piece
 nothing is left to do: indexes are filled while loading (measured: as cheap as building them later).
+
+LOAD DATA keeps InnoDB's AUTO-INC lock of its table until it ends (``innodb_autoinc_lock_mode`` 1,
+MariaDB's default), so two streams do not load one table while there is something else to do:
+another table, or to compare one that is there.
 """
 
 from __future__ import annotations
@@ -9,9 +13,9 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from queue import Empty, Queue
 
 from crossfade.drivers.databases.mysql.catalog import Catalog, Table
 from crossfade.drivers.databases.mysql.connect import (
@@ -95,29 +99,28 @@ def copy_rows(
     new: Endpoint,
     work: Sequence[Piece],
     pace: Pace,
+    compare: Callable[[Conn, Conn, Table], None],
     progress: Progress | None = None,
 ) -> None:
-    """Copy all pieces, one stream for each session.  Raises Failed with the first trouble."""
-    queue: Queue[Piece] = Queue()
-    for piece in work:
-        queue.put(piece)
-    total, done = sum(piece.size for piece in work), [0]
+    """Copy all pieces, one stream for each session.  Raises Failed with the first trouble.
+
+    ``compare(old, new, table)`` is called for tables that are whole while a stream would have to
+    wait; not for all of them."""
+    rest = _Rest(work)
+    total = sum(piece.size for piece in work)
     trouble: list[BaseException] = []
-    lock = threading.Lock()
 
     def stream(session: Conn) -> None:
         try:
             with loading(new) as target:
-                while not trouble:
-                    try:
-                        piece = queue.get_nowait()
-                    except Empty:
-                        return
-                    _copy(session, target, piece, pace, new)
-                    with lock:
-                        done[0] += piece.size
-                        if progress:
-                            progress(done[0], total)
+                while not trouble and (job := rest.take()):
+                    if isinstance(job, Table):
+                        compare(session, target, job)
+                        continue
+                    _copy(session, target, job, pace, new)
+                    rest.copied(job)
+                    if progress:
+                        progress(rest.done, total)
         except BaseException as error:  # noqa: BLE001  raised again by the caller's thread
             trouble.append(error)
 
@@ -128,6 +131,46 @@ def copy_rows(
         thread.join()
     if trouble:
         raise trouble[0]
+
+
+class _Rest:
+    """What nobody has taken yet.  done is how many bytes were copied."""
+
+    def __init__(self, work: Sequence[Piece]) -> None:
+        self.done = 0
+        self._left: dict[str, list[Piece]] = {}
+        for piece in reversed(work):
+            self._left.setdefault(piece.table.name, []).append(piece)
+        self._loading: Counter[str] = Counter()
+        self._whole: list[Table] = []
+        self._lock = threading.Lock()
+
+    def take(self) -> Piece | Table | None:
+        """A piece of the table of which most is left, if possible of one that nobody loads now;
+        while there is none of those, a table to compare."""
+        with self._lock:
+            if not self._left:
+                return None
+            name = max(self._left, key=self._order)
+            if self._loading[name] and self._whole:
+                return self._whole.pop(0)
+            piece = self._left[name].pop()
+            if not self._left[name]:
+                del self._left[name]
+            self._loading[name] += 1
+            return piece
+
+    def _order(self, name: str) -> tuple[int, int]:
+        return -self._loading[name], sum(piece.size for piece in self._left[name])
+
+    def copied(self, piece: Piece) -> None:
+        """This one is done."""
+        name = piece.table.name
+        with self._lock:
+            self.done += piece.size
+            self._loading[name] -= 1
+            if not self._loading[name] and name not in self._left:
+                self._whole.append(piece.table)
 
 
 def _copy(session: Conn, target: Conn, piece: Piece, pace: Pace, new: Endpoint) -> None:

@@ -12,7 +12,7 @@ from crossfade.drivers.databases.mysql.images import Key
 from crossfade.drivers.databases.mysql.rows import line
 from crossfade.model import Digest, Part
 
-__all__ = ["condition", "hashes", "whole"]
+__all__ = ["condition", "hashes", "part", "whole"]
 
 
 def whole(sessions: Sequence[Conn], tables: Mapping[str, Table]) -> Digest:
@@ -33,7 +33,7 @@ def whole(sessions: Sequence[Conn], tables: Mapping[str, Table]) -> Digest:
                     table = queue.get_nowait()
                 except Empty:
                     return
-                parts[table.name] = _part(session, table)
+                parts[table.name] = part(session, table)
         except BaseException as error:  # noqa: BLE001  raised again by the caller's thread
             trouble.append(error)
 
@@ -47,7 +47,8 @@ def whole(sessions: Sequence[Conn], tables: Mapping[str, Table]) -> Digest:
     return Digest(parts)
 
 
-def _part(session: Conn, table: Table) -> Part:
+def part(session: Conn, table: Table) -> Part:
+    """Rows and CHECKSUM of one table."""
     name = ident(table.name)
     if table.versioned:
         count, lines = fetch(

@@ -51,9 +51,7 @@ class DumpWay:
             base.prepare(on)
             base.copy(on)
             with on.timed(f"digest {self.name}"):
-                same = Finding.same(
-                    f"database {self.name}", base.digest_old()[0], base.digest_new(), _SOURCE
-                )
+                same = Finding.same(f"database {self.name}", *base.digest_both(), _SOURCE)
             base.finish(on)
             base.analyze(on)
         finally:

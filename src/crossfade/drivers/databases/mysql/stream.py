@@ -149,7 +149,7 @@ class StreamWay:
             base.prepare(on)
             base.copy(on)
             with on.timed(f"digest {self.name}"):
-                old, new = base.digest_old()[0], base.digest_new()
+                old, new = base.digest_both()
             same = Finding.same(f"the copy of database {self.name} at its snapshot", old, new)
             base.finish(on)
             base.analyze(on)
