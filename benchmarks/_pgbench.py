@@ -1,8 +1,11 @@
-"""pgbench on the old side as fast as it can: undisturbed, while it is copied, while followed.
+"""pgbench on the old side: undisturbed, while it is copied, while it is followed.
 
-One pgbench goes on through all of it, with two clients and its own transactions, and notes every
-transaction.  What is compared are spans of its time: two undisturbed ones (before the copy and
-after the feed is gone), the copy from its beginning until the new side follows, and the following.
+It works at 150 transactions a second, the load of the other measurements, and then as fast as it
+can, which no server with room for its users does.  One pgbench goes on through all of it, with two
+clients and its own transactions, and notes every transaction; at a rate the latency counts from
+when the transaction was due.  What is compared are spans of its time: two undisturbed ones (before
+the copy and after the feed is gone), the copy from its beginning until the new side follows, and
+the following.
 The old server's neighbours are pgbench, the new server and we ourselves, on the same processors.
 """
 
@@ -26,17 +29,21 @@ __all__ = ["beside_pgbench"]
 ROUNDS = 3
 CLIENTS, WARM, SPAN = 2, 8.0, 25.0
 LONGEST = 1800
+RATES = (150, 0)
+"""Transactions a second; 0: as fast as it can."""
 Span = tuple[float, float]
 Seen = tuple[float, float]
 """Transactions a second, and the 99th percentile of their latency in ms."""
 
 
 @contextlib.contextmanager
-def working(pair: PostgresPair, database: str, place: Path) -> Iterator[None]:
+def working(pair: PostgresPair, database: str, place: Path, rate: int) -> Iterator[None]:
     """pgbench works as long as the context lasts."""
+    paced = ("-R", str(rate)) if rate else ()
     endless = ("-n", "-c", str(CLIENTS), "-j", str(CLIENTS), "-T", str(LONGEST))
     noted = ("--log", f"--log-prefix={place / 'noted'}")
-    command = (pair.old.program("pgbench"), *endless, *noted, *pair.server(pair.old), database)
+    how = (*endless, *paced, *noted)
+    command = (pair.old.program("pgbench"), *how, *pair.server(pair.old), database)
     with (place / "pgbench.log").open("wb") as log:
         process = subprocess.Popen(
             [str(word) for word in command], stdout=log, stderr=log, env={**os.environ, **pair.env}
@@ -66,14 +73,14 @@ def seen(place: Path, *spans: Span) -> Seen:
     return len(took) / seconds, statistics.quantiles(took, n=100)[98]
 
 
-def one_round(pair: PostgresPair, old: Endpoint) -> dict[str, Seen]:
+def one_round(pair: PostgresPair, old: Endpoint, rate: int) -> dict[str, Seen]:
     """All spans once.  Prints and returns what was seen in each."""
     pair.settle()
     others = busy()
     attempt = pair.attempt()
     _, new, carrier = pair.carrier(old, pair.place(old.database), attempt)
     on = On()
-    with working(pair, old.database, attempt):
+    with working(pair, old.database, attempt, rate):
         time.sleep(WARM)
         first = _span()
         began = time.time()
@@ -109,15 +116,20 @@ def _span() -> Span:
 
 
 def beside_pgbench(pair: PostgresPair) -> None:
-    """Fill, some rounds, a table of medians and of the rounds' ratios."""
+    """Fill, and for each rate some rounds, a table of medians and of the rounds' ratios."""
     old = pair.filled(gigabytes(pair.kind))
-    found = []
-    for _ in range(rounds(ROUNDS)):
-        found.append(one_round(pair, old))
-        pair.old.sql("vacuum analyze", database=old.database)
+    for rate in RATES:
+        found = []
+        for _ in range(rounds(ROUNDS)):
+            found.append(one_round(pair, old, rate))
+            pair.old.sql("vacuum analyze", database=old.database)
+        _table(found, f"{pair.size(old.database) / 1e9:.2f} GB", rate)
+
+
+def _table(found: list[dict[str, Seen]], size: str, rate: int) -> None:
+    speed = f"-R{rate}" if rate else "as fast as it can"
     lines = [
-        f"pgbench -c{CLIENTS} on the old side ({pair.size(old.database) / 1e9:.2f} GB), "
-        f"medians of {len(found)} rounds",
+        f"pgbench -c{CLIENTS} {speed} on the old side ({size}), medians of {len(found)} rounds",
         "",
         "| old side | transactions/s | p99, ms | rate / undisturbed | p99 / undisturbed |",
         "| --- | --- | --- | --- | --- |",

@@ -121,9 +121,9 @@ class Endpoint:
         each = ",".join(map(str, hosts))
         user, database = quote(self.user, safe=""), quote(self.database, safe="")
         place = f"{user}@{each}/{database}"
-        # SQLAlchemy takes a list of hosts in its own way
-        listed = "".join(f"host={host}&" for host in hosts) if self.beyond else ""
-        alchemy = f"{user}@/{database}?{listed}" if listed else f"{place}?"
+        alchemy = f"{place}?"
+        if self.beyond:  # SQLAlchemy takes a list of hosts in its own way
+            alchemy = f"{user}@/{database}?" + "".join(f"host={host}&" for host in hosts)
         scheme, library, option = {
             "postgres": ("postgresql", "psycopg2", f"passfile={quote(str(self.passfile))}"),
             "mysql": ("mysql", "pymysql", f"read_default_file={quote(str(self.passfile))}"),

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
+from tests.testbed.site import free_ports
 
 from crossfade.drivers import listeners, sockdiag
 from crossfade.model import Address
@@ -24,10 +25,11 @@ def made() -> Iterator[Where]:
         found: Where = {}
         for host in ("127.0.0.1", "127.0.0.9", "::1", "::"):
             family = socket.AF_INET6 if ":" in host else socket.AF_INET
-            one = stack.enter_context(socket.create_server((host, 0), family=family))
+            (port,) = free_ports(1)
+            one = stack.enter_context(socket.create_server((host, port), family=family))
             found[host, one.getsockname()[1]] = str(os.fstat(one.fileno()).st_ino)
         mapped = stack.enter_context(socket.socket(socket.AF_INET6))
-        mapped.bind(("::ffff:127.0.0.1", 0))
+        mapped.bind(("::ffff:127.0.0.1", free_ports(1)[0]))
         mapped.listen()
         found["127.0.0.1", mapped.getsockname()[1]] = str(os.fstat(mapped.fileno()).st_ino)
         stack.enter_context(socket.create_connection(next(iter(found))))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,7 @@ requires:
   - {what: it is a server, database: postgres, when: {file: notes.yaml, key: server}}
 databases:
   - {name: main, driver: sqlite, path: notes.db}
-  - {name: main, driver: postgres, bookkeeping: [version]}
+  - {name: main, driver: postgres, bookkeeping: [version], host_lists: true}
   - {name: main, driver: mysql}
 """
 OLD = """\
@@ -40,6 +41,11 @@ OLD = """\
 NEW = """\
   databases:
     main: {url: "postgresql://notes@10.0.0.6/notes", reached_at: "10.9.9.9:7000"}
+"""
+
+GIVEN = """\
+  rehearsal:
+    databases: {main: {url: "postgresql://notes@10.0.0.7/tries"}}
 """
 
 
@@ -63,8 +69,9 @@ def test_reads_endpoints(tmp_path: Path) -> None:
     assert (old.user, old.admin, old.admin_password) == ("no tes", "postgres", "env:ADMIN")
     assert (new.address, new.reached_at) == (Address("10.0.0.6", 5432), Address("10.9.9.9", 7000))
     assert (new.password, new.admin, new.admin_password) == ("file:pw", "notes", "file:pw")
-    assert old.bookkeeping == new.bookkeeping == ("version",)
     rehearsal = read.rehearsal.databases["main"]
+    for one in (old, new, rehearsal):
+        assert (one.bookkeeping, one.host_lists) == (("version",), True)
     assert (rehearsal.database, rehearsal.address) == ("notes_rehearsal", new.address)
     assert [part.driver for part in read.recipe.databases] == ["postgres"]
     assert [need.what for need in read.recipe.requires] == ["it is a server"]
@@ -94,6 +101,25 @@ def test_complaints(tmp_path: Path, old: str, new: str, said: str) -> None:
     """What cannot be right is said, and where."""
     error = complaints(tmp_path, manifest(tmp_path, old, new))
     assert said in f"{error.what}\n{error.where}"
+
+
+def test_rehearsal_is_as_the_recipe_says(tmp_path: Path) -> None:
+    """Also in databases that the manifest names for it: it does what the cutover will do."""
+    text = manifest(tmp_path).replace("  rehearsal:\n", GIVEN, 1)
+    there = load(write(tmp_path, text)).rehearsal.databases["main"]
+    assert (there.database, there.bookkeeping, there.host_lists) == ("tries", ("version",), True)
+
+
+def test_list_of_hosts(tmp_path: Path) -> None:
+    """What a program gets that is held: the door first, the database beyond it."""
+    direct = load(write(tmp_path, manifest(tmp_path))).new.databases["main"]
+    held = replace(direct, address=Address("127.0.0.1", 16001), beyond=direct.address)
+    given = held.variables()
+    assert (given["host"], given["port"]) == ("127.0.0.1,10.0.0.6", "16001,5432")
+    assert given["url"] == "postgresql://notes@127.0.0.1:16001,10.0.0.6:5432/notes"
+    assert given["sqlalchemy"].startswith(
+        "postgresql+psycopg2://notes@/notes?host=127.0.0.1:16001&host=10.0.0.6:5432&passfile="
+    )
 
 
 def test_password_file(tmp_path: Path) -> None:

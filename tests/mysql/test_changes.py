@@ -273,3 +273,19 @@ def test_rows_that_differ_are_named(pair: Pair, conn: Conn, new_server: MariadbS
             assert compare.whole(beside, conn, other, table)
     differing = {bytes.fromhex(key[0].split("'")[1]).decode() for key in found}
     assert differing == {"K7", "K700", "K1200", "K9", "k9"}
+
+
+def test_the_order_of_rows_is_no_difference(
+    pair: Pair, conn: Conn, new_server: MariadbServer
+) -> None:
+    """Without a key it is the order of writing on one side, and of committing on the other."""
+    new = pair[1]
+    new_server.sql(f"create database {ident(new.where.database)} comment 'crossfade test'")
+    with closing(connect(new.where)) as other, ThreadPoolExecutor(1) as beside:
+        for session, order in ((conn, "asc"), (other, "desc")):
+            run(session, "create table t (a int, b varchar(30))")
+            run(session, f"insert into t select seq, 'x' from seq_1_to_99 order by seq {order}")  # noqa: S608
+        table = catalog_of(conn, pair).tables["t"]
+        assert not compare.whole(beside, conn, other, table)
+        run(other, "update t set a = a + 1 where a = 99")
+        assert compare.whole(beside, conn, other, table)

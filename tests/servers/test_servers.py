@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import stat
@@ -105,7 +106,8 @@ def test_passwords_stay_secret(server: Server) -> None:
         assert server.pid is not None
         for pid in procfs.descendants([server.pid]):
             assert password not in " ".join(procfs.command_of(pid))
-            assert password.encode() not in Path(f"/proc/{pid}/environ").read_bytes()
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended
+                assert password.encode() not in Path(f"/proc/{pid}/environ").read_bytes()
 
 
 def test_wrong_password_is_refused(server: Server) -> None:

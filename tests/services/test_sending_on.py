@@ -13,8 +13,10 @@ import pytest
 from tests.services.conftest import Hold, Make
 from tests.services.test_held import MIGRATION, PROGRAM, Case, state, told
 from tests.services.test_relay import pid_of
-from tests.testbed.site import eventually
+from tests.testbed.site import eventually, free_ports
 
+from crossfade.drivers.services.relay import Loop
+from crossfade.drivers.services.sending_on import SendingDoor
 from crossfade.testing.servers import PostgresServer
 
 __all__ = ["state"]
@@ -133,3 +135,25 @@ def test_what_a_door_takes(hold: Hold, postgres: PostgresServer) -> None:
         assert b"C57P03\0" in silent.recv(1000)
         door = (holding.doors() or {})["a"]
         assert (door["waiting"], door["sent_on"], door["connections"]) == (0, 4, 0)
+
+
+def test_one_that_goes_keeps_nobody_waiting(postgres: PostgresServer) -> None:
+    """A connection that was reset in the very moment of the opening: the others are sent on."""
+    loop = Loop()
+    (port,) = free_ports(1)
+    at = f"127.0.0.1:{port}"
+    door = SendingDoor(loop, lambda what: what(), "a", at, str(postgres.address))
+    clients = [socket.create_connection(("127.0.0.1", port), 5) for _ in range(3)]
+    for client in clients:
+        client.sendall(STARTUP)
+    while len(door.waiting) < 3:
+        loop.turn(5.0)
+    clients[0].setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    clients[0].close()
+    door.open()
+    loop.turn(0.0)
+    for client in clients[1:]:
+        with client:
+            assert b"C57P03\0" in client.recv(1000)
+    loop.close(door.listener)
+    loop.turn(0.0)

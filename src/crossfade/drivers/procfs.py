@@ -24,7 +24,7 @@ _PORTION = 1 << 16
 
 def pids() -> Iterator[int]:
     """All process ids that we can see."""
-    for name in os.listdir(PROC):  # noqa: PTH208 - as below
+    for name in os.listdir(PROC):  # noqa: PTH208 - no Path for each name
         if name.isdigit():
             yield int(name)
 

@@ -132,10 +132,10 @@ def _unfitting(
 
 def with_recipe(recipe: Recipe, given: Mapping[str, Endpoint]) -> dict[str, Endpoint]:
     """The endpoints with what the recipe knows of them."""
-    known = {(part.name, part.driver): part for part in recipe.databases}
+    known = {part.name: part for part in recipe.databases}
     return {
         name: replace(endpoint, bookkeeping=part.bookkeeping, host_lists=part.host_lists)
-        if (part := known.get((name, endpoint.kind)))
+        if (part := known.get(name))
         else endpoint
         for name, endpoint in given.items()
     }

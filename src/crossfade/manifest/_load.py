@@ -81,14 +81,18 @@ def _manifest(document: Document, path: Path) -> Manifest:
     limits = data.get("limits", {})
     application = data["application"]
     recipe = chosen(load_recipe(application, base), old.databases, new.databases)
-    old, new = (replace(side, databases=with_recipe(recipe, side.databases)) for side in (old, new))
+    rehearsal = _rehearsal(data["new"]["rehearsal"], new, base, state)
+    old, new, rehearsal = (
+        replace(side, databases=with_recipe(recipe, side.databases))
+        for side in (old, new, rehearsal)
+    )
     return Manifest(
         path=path,
         application=recipe.application,
         state=state,
         old=old,
         new=new,
-        rehearsal=_rehearsal(data["new"]["rehearsal"], new, base, state),
+        rehearsal=rehearsal,
         traffic=TrafficSpec(
             data["traffic"].get("driver", "gateway"), _address(data["traffic"]["listen"])
         ),

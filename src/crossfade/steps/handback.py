@@ -92,7 +92,10 @@ def undo(work: Work) -> Evidence:
         try:
             findings += carrier.follow_back()
         except Failed as error:  # the new side serves: that must not hang on a feed that is broken
-            work.tell(f"database {n} has no way back for now: {error.what}  (crossfade status)")
+            work.tell(
+                f"the new side serves; its writes to database {n} do not flow back for now: "
+                f"{error.what}  next: crossfade status"
+            )
             claim = f"the old side of database {n} follows the new one"
             findings.append(Finding(claim, "if it can", f"it does not: {error.what}", "feed", True))
     return Evidence(name, tuple(findings))

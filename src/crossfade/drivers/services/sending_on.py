@@ -15,6 +15,7 @@ from __future__ import annotations
 import select
 import socket
 import struct
+from contextlib import suppress
 
 from crossfade.drivers.services.doors import Door
 from crossfade.drivers.services.relay import GONE
@@ -24,7 +25,9 @@ __all__ = ["SendingDoor"]
 _WISHES = (80877103, 80877104)  # SSLRequest, GSSENCRequest
 _PROTOCOL = 3
 _LONGEST = 10_000
-_FIELDS = b"SFATAL\0VFATAL\0C57P03\0Mthe database is at the next host of the list\0\0"
+_FIELDS = b"SFATAL\0VFATAL\0C57P03\0M" + (
+    b"the database is at the next host of the list, where libpq 14 or newer goes by itself\0\0"
+)
 _ELSEWHERE = b"E" + struct.pack("!I", 4 + len(_FIELDS)) + _FIELDS
 
 
@@ -42,12 +45,12 @@ class SendingDoor(Door):
     def _read(self, client: socket.socket, got: bytearray) -> None:
         try:
             data = client.recv(_LONGEST)
+            got += data
+            known = self._understood(client, got) if data else False
         except BlockingIOError:
             return
         except OSError:
-            data = b""
-        got += data
-        known = self._understood(client, got) if data else False
+            known = False
         if known is None:
             return
         fd = client.fileno()
@@ -74,7 +77,6 @@ class SendingDoor(Door):
     def _let_through(self, client: socket.socket) -> None:
         del self.waiting[client.fileno()]
         self.sent_on += 1
-        try:
+        with suppress(OSError):  # it has just gone; the others are still to be sent on
             client.send(_ELSEWHERE)
-        finally:
-            self._loop.close(client)
+        self._loop.close(client)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -138,30 +138,28 @@ class _Rest:
 
     def __init__(self, work: Sequence[Piece]) -> None:
         self.done = 0
-        self._left: dict[str, list[Piece]] = {}
-        for piece in reversed(work):
-            self._left.setdefault(piece.table.name, []).append(piece)
+        self._left: dict[str, deque[Piece]] = {}
+        for piece in sorted(work, key=lambda piece: -piece.table.size):
+            self._left.setdefault(piece.table.name, deque()).append(piece)
         self._loading: Counter[str] = Counter()
         self._whole: list[Table] = []
         self._lock = threading.Lock()
 
     def take(self) -> Piece | Table | None:
-        """A piece of the table of which most is left, if possible of one that nobody loads now;
-        while there is none of those, a table to compare."""
+        """A piece of the largest table that nobody loads now; while there is none, a table to
+        compare; else a piece of any."""
         with self._lock:
             if not self._left:
                 return None
-            name = max(self._left, key=self._order)
-            if self._loading[name] and self._whole:
+            name = next((n for n in self._left if not self._loading[n]), "")
+            if not name and self._whole:
                 return self._whole.pop(0)
-            piece = self._left[name].pop()
+            name = name or next(iter(self._left))
+            piece = self._left[name].popleft()
             if not self._left[name]:
                 del self._left[name]
             self._loading[name] += 1
             return piece
-
-    def _order(self, name: str) -> tuple[int, int]:
-        return -self._loading[name], sum(piece.size for piece in self._left[name])
 
     def copied(self, piece: Piece) -> None:
         """This one is done."""

@@ -6,7 +6,6 @@ beside whatever else the pause needs, by sessions of its own.
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,7 +24,6 @@ __all__ = ["Counting", "beside"]
 _BYTES = 64 * 1024**2
 _AT_ONCE = 8 * 1024**2
 _SECONDS = 0.15
-_AT_LEAST = 0.05
 _TABLES = 1000
 _TRIES = 5
 
@@ -38,22 +36,17 @@ def beside(name: str, following: Following, tables: Sequence[Table]) -> Iterator
 
     The new side must have what the old one had committed."""
     with ThreadPoolExecutor(1) as other:
-        counting = Counting(name, following, tables, other)
-        try:
-            yield counting
-        finally:
-            counting.enough.set()
+        yield Counting(name, following, tables, other)
 
 
 class Counting:
-    """Both sides' rows, while they are counted.  ``enough`` ends it as soon as is decent."""
+    """Both sides' rows, while they are counted."""
 
     def __init__(
         self, name: str, following: Following, tables: Sequence[Table], other: ThreadPoolExecutor
     ) -> None:
         self._name, self._following, self._tables = name, following, tables
         self._sizes: dict[Table, int] = {}
-        self.enough = threading.Event()
         self._first = other.submit(self._begin)
 
     def result(self, *, still: bool, patience: float) -> Finding:
@@ -61,7 +54,6 @@ class Counting:
 
         When the old side works on, tables that changed since the snapshot may differ.
         Raises Failed, psycopg.Error."""
-        self.enough.set()
         few, wrong = self._first.result()
         for attempt in range(1, _TRIES):
             if still or not (wrong := [one for one in wrong if not self._changed(one[0])]):
@@ -69,7 +61,7 @@ class Counting:
             time.sleep(0.02 * attempt)
             self._following.round(patience=patience)
             old, new = self._following.on_old(), self._following.on_new()
-            few, wrong = _differing(old, new, self._sizes, self.enough)
+            few, wrong = _differing(old, new, self._sizes)
         if not still:
             wrong = [one for one in wrong if not self._changed(one[0])]
         size = sum(self._sizes[table] for table in few) / 1024**2
@@ -85,7 +77,7 @@ class Counting:
     def _begin(self) -> _Found:
         old, new = self._following.aside()
         self._sizes = _cheapest(old, self._tables)
-        return _differing(old, new, self._sizes, self.enough)
+        return _differing(old, new, self._sizes)
 
     def _changed(self, table: Table) -> bool:
         return any(self._following.proof.counted((table.schema, table.name)))
@@ -110,10 +102,10 @@ def _cheapest(conn: Conn, tables: Sequence[Table]) -> dict[Table, int]:
     return few
 
 
-def _differing(old: Conn, new: Conn, sizes: Mapping[Table, int], enough: threading.Event) -> _Found:
+def _differing(old: Conn, new: Conn, sizes: Mapping[Table, int]) -> _Found:
     """The tables that were counted while there was time, and those that differ, with both numbers.
 
-    A slow server counts fewer: this is inside the pause, and somebody waits once it is enough.
+    A slow server counts fewer: this is inside the pause.
     """
     counted: list[Table] = []
     wrong: list[tuple[Table, int, int]] = []
@@ -123,8 +115,7 @@ def _differing(old: Conn, new: Conn, sizes: Mapping[Table, int], enough: threadi
         wrong += _count(old, new, few)
         counted += few
         now = time.monotonic()
-        limit = min(_SECONDS, _AT_LEAST) if enough.is_set() else _SECONDS
-        if now - began + (now - at) > limit:
+        if now - began + (now - at) > _SECONDS:
             break
     return counted, wrong
 
