@@ -75,10 +75,14 @@ def seen(place: Path, *spans: Span) -> Seen:
 
 def one_round(pair: PostgresPair, old: Endpoint, rate: int) -> dict[str, Seen]:
     """All spans once.  Prints and returns what was seen in each."""
+    # Without a key and large it would have to be copied inside the pause.
+    pair.old.sql("truncate pgbench_history", database=old.database)
     pair.settle()
     others = busy()
     attempt = pair.attempt()
     _, new, carrier = pair.carrier(old, pair.place(old.database), attempt)
+    if (carrying := carrier.preview()).strategy != "stream":
+        raise SystemExit(carrying.why)
     on = On()
     with working(pair, old.database, attempt, rate):
         time.sleep(WARM)

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from crossfade.drivers.databases.postgres import copying
 from crossfade.drivers.databases.postgres.connect import connect
 from crossfade.drivers.databases.postgres.copying import copy_out, pieces
 from crossfade.drivers.databases.postgres.database import PostgresDatabase
-from crossfade.drivers.databases.postgres.pace import Pace
+from crossfade.drivers.databases.postgres.pace import Pace, pace_of
 from crossfade.drivers.databases.postgres.place import look, remove_database, unmark
 from crossfade.drivers.databases.postgres.snapshot import exported_snapshot
 from crossfade.errors import Failed
@@ -261,10 +262,12 @@ def test_a_fixed_rate_makes_the_streams_rest(make: Callable[..., Copy]) -> None:
     assert base.copied.rested > 0.1
 
 
-def test_the_pace_bends_to_slow_answers() -> None:
-    """Slower answers make the copy rest more and more; quick ones let it go on at full speed."""
+def test_the_pace_bends_to_slow_commits() -> None:
+    """Slower commits make the copy rest more and more; quick ones let it go on at full speed."""
     pace = Pace()
-    pace.judge(0.001, 0.002)
+    pace.others = True
+    pace.judge(0.001, 0.0025)
+    pace.judge(0.010, 0.019)
     assert pace.duty == 1.0
     for _ in range(30):
         pace.judge(0.001, 0.050)
@@ -274,6 +277,27 @@ def test_the_pace_bends_to_slow_answers() -> None:
     for _ in range(60):
         pace.judge(0.001, 0.001)
     assert pace.duty == 1.0
+
+
+def test_nobody_is_waited_for_where_nobody_is() -> None:
+    """Slow commits of a server that only we use are our own."""
+    pace = Pace()
+    for _ in range(30):
+        pace.judge(0.001, 0.050)
+    assert pace.duty == 1.0
+
+
+def test_others_are_seen(make: Callable[..., Copy]) -> None:
+    """Who did something lately; not who is only connected, and not ourselves."""
+    copy = make()
+    with connect(copy.old, as_app=True, application_name="an app") as app:
+        time.sleep(1.2)
+        with connect(copy.old) as ours, pace_of(copy.old, None) as pace:
+            ours.execute("select 1")
+            time.sleep(0.3)
+            assert not pace.gentle
+            app.execute("select 1")
+            until(lambda: pace.gentle)
 
 
 def test_without_a_rate_the_old_server_is_watched(make: Callable[..., Copy]) -> None:

@@ -152,8 +152,8 @@ def test_a_snapshot_that_was_copied_wrongly_is_found(
     good(way.back_up(Doing()))
     finish = way.base.finish
 
-    def lossy(on: object) -> None:
-        finish(on)  # type: ignore[arg-type]
+    def lossy(*given: object) -> None:
+        finish(*given)  # type: ignore[arg-type]
         site.on_new("delete from public.part where id = 17")
 
     monkeypatch.setattr(way.base, "finish", lossy)
@@ -187,7 +187,7 @@ def test_a_copy_that_was_broken_off_begins_again(site: Site) -> None:
         site = pickle.loads(bytes.fromhex(sys.argv[1]))
         way = site.way()
         way.back_up(Doing())
-        way.base.finish = lambda on: os._exit(9)
+        way.base.finish = lambda *_: os._exit(9)
         way.restore(Doing())
     """
     ended = subprocess.run(

@@ -4,9 +4,12 @@ The rehearsal does exactly the same with the old side still working, which is wh
 pause comes from.
 """
 
+from functools import partial
+
 from crossfade.model import Finding, Run
 from crossfade.ports import Files, Work
 from crossfade.steps import configure
+from crossfade.steps._beside import all_beside
 from crossfade.steps._health import ask_all, wait_healthy
 
 __all__ = ["carry_and_start"]
@@ -15,12 +18,13 @@ __all__ = ["carry_and_start"]
 def carry_and_start(work: Work) -> list[Finding]:
     """Bring the databases' and trees' last changes, start the new version, ask it everything."""
     findings: list[Finding] = []
-    for carrier in work.carriers.values():
-        findings += carrier.bring_last(work, still=work.run is not Run.REHEARSAL)
-    for name, tree in work.old.files.items():
-        with work.timed(f"files {name}"):
-            tree.copy_to(work.new.files[name].path)
-            findings.append(_trees(work, name, tree))
+    trees = {n: partial(_tree, work, n, tree) for n, tree in work.old.files.items()}
+    with all_beside(trees) as carried:
+        for carrier in work.carriers.values():
+            findings += carrier.bring_last(work, still=work.run is not Run.REHEARSAL)
+        for name, tree in carried.items():
+            with work.timed(f"files {name}"):
+                findings.append(tree())
     with work.timed("start"):
         configure.point_straight(work)
         work.new.service.start()
@@ -34,9 +38,10 @@ def carry_and_start(work: Work) -> list[Finding]:
     return findings
 
 
-def _trees(work: Work, name: str, tree: Files) -> Finding:
-    """In a cutover nothing writes any more, so both trees are equal.  In a rehearsal the old side
-    works on: what it changed meanwhile is left out of the comparison."""
+def _tree(work: Work, name: str, tree: Files) -> Finding:
+    """What changed in a tree, and the proof.  In a cutover nothing writes any more, so both are
+    equal.  In a rehearsal the old side works on: what it changed meanwhile is left out."""
+    tree.copy_to(work.new.files[name].path)
     before = tree.position()
     there = work.new.files[name].digest()
     here = tree.digest()

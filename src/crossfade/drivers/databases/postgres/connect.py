@@ -14,6 +14,8 @@ from typing import Any, LiteralString, TypeAlias
 import psycopg
 from psycopg import sql
 
+from crossfade.drivers.databases.postgres import silence, spare
+from crossfade.drivers.databases.postgres.silence import Conn
 from crossfade.errors import Failed
 from crossfade.manifest import resolve
 from crossfade.model import Endpoint
@@ -31,7 +33,6 @@ __all__ = [
     "run",
 ]
 
-Conn: TypeAlias = "psycopg.Connection[tuple[Any, ...]]"
 Query: TypeAlias = LiteralString | sql.SQL | sql.Composed | bytes
 
 OUR_SETTINGS = {
@@ -51,6 +52,8 @@ OUR_SETTINGS = {
     "lc_monetary": "C",
 }
 """What every session of ours is set to."""
+_PING = 2.0
+"""Seconds for a spare session to answer, before it is taken for cut off."""
 NEWER_TIMEOUTS = {140000: "idle_session_timeout", 170000: "transaction_timeout"}
 """Time-outs that not every version has, by the version that brought them."""
 
@@ -103,6 +106,12 @@ def connect(
     """
     user = endpoint.user if as_app else endpoint.admin
     name = endpoint.database if database is None else database
+    if database is None and not (as_app or replication):
+        ready = spare.take(endpoint)
+        if ready is not None:
+            if _fitted(ready, application_name, settings or {}, autocommit):
+                return ready
+            spare.drop(endpoint)
     wanted = {**({} if as_app else OUR_SETTINGS), **(settings or {})}
     try:
         conn = psycopg.connect(
@@ -133,6 +142,21 @@ def connect(
         conn.close()
         raise
     return conn
+
+
+def _fitted(conn: Conn, name: str, settings: Mapping[str, str], autocommit: bool) -> bool:
+    """Make a spare session what is asked for; not when it turns out to be broken."""
+    wanted = {"application_name": name, **settings}
+    query = "select " + ", ".join(["pg_catalog.set_config(%s, %s, false)"] * len(wanted))
+    words = [word for pair in wanted.items() for word in pair]
+    try:
+        with silence.bounded(_PING, conn):
+            conn.execute(query.encode(), words)
+        conn.autocommit = autocommit
+    except psycopg.Error:
+        conn.close()
+        return False
+    return True
 
 
 def password_of(endpoint: Endpoint, *, as_app: bool = False) -> str:

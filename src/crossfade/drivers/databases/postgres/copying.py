@@ -28,7 +28,7 @@ from crossfade.drivers.databases.postgres.connect import (
     run,
 )
 from crossfade.drivers.databases.postgres.inventory import Inventory, Table
-from crossfade.drivers.databases.postgres.pace import Pace, bending_pace, fixed_pace
+from crossfade.drivers.databases.postgres.pace import Pace
 from crossfade.drivers.databases.postgres.piping import move, session
 from crossfade.drivers.databases.postgres.programs import (
     Access,
@@ -40,12 +40,23 @@ from crossfade.drivers.databases.postgres.snapshot import use_snapshot
 from crossfade.errors import Failed
 from crossfade.model import Endpoint
 
-__all__ = ["Copied", "Piece", "copy_data", "copy_out", "default_jobs", "pieces", "plain_settings"]
+__all__ = [
+    "TID_RANGES",
+    "Copied",
+    "Piece",
+    "copy_data",
+    "copy_out",
+    "default_jobs",
+    "pieces",
+    "plain_settings",
+    "tid_range",
+]
 
 _SMALL = 1 << 20  # bytes; below, starting two processes costs more than they save
 _SPLIT_JOBS = 3  # with fewer workers, a table in one piece already keeps the processors busy
 _SPLIT_BYTES = 256 << 20
-_TID_RANGES = 140000  # before this version, part of a table cannot be read without all of it
+TID_RANGES = 140000
+"""Before this version a part of a table cannot be read without all of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +96,7 @@ def pieces(inventory: Inventory, jobs: int) -> list[Piece]:
     found: list[Piece] = []
     for table in tables:
         count = math.ceil(table.bytes / share) if share else 1
-        fits = jobs >= _SPLIT_JOBS and inventory.version >= _TID_RANGES and not table.condition
+        fits = jobs >= _SPLIT_JOBS and inventory.version >= TID_RANGES and not table.condition
         if count < 2 or not fits or table.pages < count:
             found.append(Piece(table))
             continue
@@ -100,17 +111,16 @@ def copy_data(
     new: Endpoint,
     inventory: Inventory,
     snapshot: str,
+    pace: Pace,
     *,
     new_version: int,
     jobs: int | None = None,
-    rate: float | None = None,
     told: Callable[[int], None] = lambda _: None,
 ) -> Copied:
-    """Copy the rows of all tables as of the exported ``snapshot``.
+    """Copy the rows of all tables as of the exported ``snapshot``, at a pace.
 
-    The new tables must stand, without indexes, constraints and triggers.  rate is bytes a second
-    over all streams; without one the copy bends to how quickly the old server answers.  told is
-    called with bytes from several threads.  Raises Failed.
+    The new tables must stand, without indexes, constraints and triggers.  told is called with bytes
+    from several threads.  Raises Failed.
     """
     jobs = jobs or default_jobs()
     began = time.monotonic()
@@ -121,8 +131,11 @@ def copy_data(
     with contextlib.ExitStack() as stack:
         by_old = stack.enter_context(access(old, plain_settings(inventory.version)))
         loading = plain_settings(new_version) | {"synchronous_commit": "off"}
+        if (
+            pace.gentle
+        ):  # else the disk gets it in a burst, and who commits meanwhile waits for that
+            loading["backend_flush_after"] = "1MB"
         by_new = stack.enter_context(access(new, loading))
-        pace = fixed_pace(rate) if rate else stack.enter_context(bending_pace(old))
         copier = _Copier(
             find_programs(inventory.version), old, new, by_old, by_new, inventory, snapshot, pace
         )
@@ -259,18 +272,21 @@ def _prepare(piece: Piece) -> list[sql.Composed]:
 def copy_out(piece: Piece) -> sql.Composed:
     """The COPY that reads a piece on the old side."""
     table = piece.table
-    conditions: list[sql.Composable] = []
-    if piece.first:
-        conditions.append(sql.SQL("ctid >= {}::tid").format(sql.Literal(f"({piece.first},0)")))
-    if piece.last is not None:
-        conditions.append(sql.SQL("ctid < {}::tid").format(sql.Literal(f"({piece.last},0)")))
     where: sql.Composable = sql.SQL(table.condition)
-    if conditions:
-        where = sql.SQL("where {}").format(sql.SQL(" and ").join(conditions))
+    if not piece.whole:
+        where = tid_range(piece.first, piece.last)
     source: sql.Composable = sql.SQL("{}{}").format(table.sql, _columns(table))
-    if conditions or table.condition:
+    if table.condition or not piece.whole:
         source = sql.SQL("(select {} from only {} {})").format(_names(table), table.sql, where)
     return sql.SQL("copy {} to stdout ({})").format(source, _form(table))
+
+
+def tid_range(first: int, last: int | None) -> sql.Composed:
+    """The ``where`` clause for the rows in blocks ``first`` to ``last`` (exclusive; None: all)."""
+    where = sql.SQL("where ctid >= {}::tid").format(sql.Literal(f"({first},0)"))
+    if last is None:
+        return where
+    return sql.SQL("{} and ctid < {}::tid").format(where, sql.Literal(f"({last},0)"))
 
 
 def copy_in(piece: Piece) -> sql.Composed:

@@ -9,14 +9,18 @@ as text.  Two numerics that are equal but differ in trailing zeros count as equa
 
 from __future__ import annotations
 
+import itertools
+import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from queue import Empty, SimpleQueue
 
 from psycopg import sql
 
-from crossfade.drivers.databases.postgres.connect import Conn, connect, explained, fetch
+from crossfade.drivers.databases.postgres.connect import Conn, connect, explained, fetch, run
+from crossfade.drivers.databases.postgres.copying import TID_RANGES, tid_range
 from crossfade.drivers.databases.postgres.inventory import Column, Table
+from crossfade.drivers.databases.postgres.pace import Pace
 from crossfade.drivers.databases.postgres.snapshot import use_snapshot
 from crossfade.model import Digest, Endpoint, Part
 
@@ -48,6 +52,7 @@ _HASHES = {
     "bytea": "case when octet_length({c}) < 1000000 then hash_array_extended(array[{c}], {s})"
     " else hashtextextended(md5({c}), {s}) end",
 }
+_PAGES = 2048  # of 8 KiB: a piece of a large table, which is hashed in some tenths of a second
 _NESTED = 40  # columns: an expression that is nested deeper could exceed the server's stack
 _OTHERS = 'hashtextextended({c}::text collate pg_catalog."C", {s})'
 
@@ -89,13 +94,33 @@ def digest_one(conn: Conn, table: Table) -> Part:
     return part(fetch(conn, digest_sum(table)))
 
 
+def _digest_gently(conn: Conn, table: Table, pace: Pace) -> Part:
+    """As ``digest_one``, without parallel workers, and a large table with rests in between."""
+    run(conn, "set local max_parallel_workers_per_gather = 0")
+    ranges: list[sql.Composable | None] = [None]
+    if conn.info.server_version >= TID_RANGES and not table.condition:
+        edges = [*range(0, table.pages, _PAGES), None]
+        ranges = [tid_range(a or 0, b) for a, b in itertools.pairwise(edges)] or ranges
+    sums: list[Sequence[object]] = []
+    for piece in ranges:
+        began = time.monotonic()
+        sums += fetch(conn, digest_sum(table, piece))
+        pace.spent(table.bytes // len(ranges), time.monotonic() - began)
+    return part(sums)
+
+
 def digest_tables(
-    endpoint: Endpoint, tables: Sequence[Table], *, snapshot: str | None = None, jobs: int = 2
+    endpoint: Endpoint,
+    tables: Sequence[Table],
+    *,
+    snapshot: str | None = None,
+    jobs: int = 2,
+    pace: Pace | None = None,
 ) -> Digest:
     """Rows and checksum of each of ``tables``, in ``jobs`` sessions, large tables first.
 
     With an exported ``snapshot`` all is read as of that moment; without one, nobody may write
-    meanwhile.  Raises Failed.
+    meanwhile.  With a pace it is gentle to others.  Raises Failed.
     """
     queue: SimpleQueue[Table] = SimpleQueue()
     for table in sorted(tables, key=lambda t: -t.bytes):
@@ -111,7 +136,10 @@ def digest_tables(
                 except Empty:
                     return found
                 with explained(f"compare table {table}", endpoint):
-                    found[str(table)] = digest_one(conn, table)
+                    if pace is not None and pace.gentle:
+                        found[str(table)] = _digest_gently(conn, table, pace)
+                    else:
+                        found[str(table)] = digest_one(conn, table)
 
     workers = max(1, min(jobs, len(tables)))
     with ThreadPoolExecutor(workers, thread_name_prefix="digest") as pool:

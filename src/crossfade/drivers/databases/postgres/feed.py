@@ -17,7 +17,7 @@ from zlib import crc32
 import psycopg
 from psycopg import sql
 
-from crossfade.drivers.databases.postgres import identities, slots
+from crossfade.drivers.databases.postgres import identities, silence, slots
 from crossfade.drivers.databases.postgres.connect import Conn, connect, explained, fetch, one, run
 from crossfade.drivers.databases.postgres.inventory import Table
 from crossfade.errors import Failed
@@ -57,7 +57,7 @@ class Names:
 def session(endpoint: Endpoint, *, database: str | None = None) -> Conn:
     """A session in which values are written as text in the same way on every server."""
     conn = connect(endpoint, database=database, settings=_COMPARED)
-    slots.give_up_after(conn, 20)
+    silence.give_up_after(conn, 20)
     return conn
 
 
@@ -66,7 +66,7 @@ def brief(
     endpoint: Endpoint, *, database: str | None = None, seconds: float = 120.0
 ) -> Iterator[Conn]:
     """Such a session, closed in the end, and broken off after ``seconds``."""
-    with session(endpoint, database=database) as conn, slots.bounded(seconds, conn):
+    with session(endpoint, database=database) as conn, silence.bounded(seconds, conn):
         yield conn
 
 

@@ -6,7 +6,6 @@ steps a thread of its own keeps what is left to compare small.
 
 from __future__ import annotations
 
-import select
 import threading
 import time
 from contextlib import AbstractContextManager
@@ -14,9 +13,8 @@ from types import TracebackType
 from typing import Protocol
 
 import psycopg
-from psycopg import pq
 
-from crossfade.drivers.databases.postgres import slots
+from crossfade.drivers.databases.postgres import silence
 from crossfade.drivers.databases.postgres.connect import Conn, explained
 from crossfade.drivers.databases.postgres.feed import Names, session
 from crossfade.drivers.databases.postgres.proof import Difference, Proof
@@ -156,7 +154,7 @@ class Following:
             try:
                 with (
                     explained("read the old side's position", self.old),
-                    slots.bounded(patience, self.on_old()),
+                    silence.bounded(patience, self.on_old()),
                 ):
                     return flushed(self.on_old(), exact=self.exact)
             except Failed as error:
@@ -167,25 +165,13 @@ class Following:
 
     def _bounded(self, seconds: float) -> AbstractContextManager[None]:
         """What waits for a server no longer than this."""
-        return slots.bounded(seconds, self.on_old(), self.on_new())
+        return silence.bounded(seconds, self.on_old(), self.on_new())
 
     def _session(self, side: str, endpoint: Endpoint) -> Conn:
         conn = self._sessions.get(side)
-        if conn is None or conn.closed or conn.broken or _hung_up(conn):
+        if conn is None or conn.closed or conn.broken or silence.hung_up(conn):
             conn = self._sessions[side] = session(endpoint)
         return conn
-
-
-def _hung_up(conn: Conn) -> bool:
-    """Whether the server has something to say to a session that has asked nothing: that it ends."""
-    if conn.info.transaction_status != pq.TransactionStatus.IDLE:
-        return False
-    poll = select.poll()
-    poll.register(conn.fileno(), select.POLLIN)
-    if not poll.poll(0):
-        return False
-    conn.close()
-    return True
 
 
 class Keeper:

@@ -10,13 +10,20 @@ import atexit
 import contextlib
 from pathlib import Path
 
-from crossfade.drivers.databases.postgres import slots
+import psycopg
+
+from crossfade.drivers.databases.postgres import silence, slots, spare
+from crossfade.drivers.databases.postgres.connect import connect, one
 from crossfade.drivers.databases.postgres.following import Following, Keeper
 from crossfade.drivers.databases.postgres.slots import Exported
+from crossfade.errors import Failed
 from crossfade.model import Endpoint
 
 __all__ = ["Living", "living"]
 
+_ROOM = b"""
+select current_setting('max_connections')::int - count(*) from pg_catalog.pg_stat_activity
+where backend_type = 'client backend'"""
 _all: dict[Path, Living] = {}
 
 
@@ -26,6 +33,7 @@ class Living:
     def __init__(self) -> None:
         self.snapshot: Exported | None = None
         self._held = contextlib.ExitStack()
+        self._spare = contextlib.ExitStack()
         self._keeper: Keeper | None = None
 
     def begin(self, old: Endpoint, slot: str, patience: float) -> Exported:
@@ -46,6 +54,17 @@ class Living:
         self.take_over()
         self._keeper = Keeper(following)
 
+    def ready(self, endpoint: Endpoint, count: int) -> None:
+        """Open so many sessions for the pause, fewer when the server has not many to spare."""
+        with contextlib.suppress(Failed, psycopg.Error):  # then they are opened in the pause
+            conns = [connect(endpoint)]
+            self._spare.callback(spare.drop, endpoint)
+            count = min(count, int(one(conns[0], _ROOM)) // 4)
+            conns += [connect(endpoint) for _ in range(1, count)]
+            for conn in conns:
+                silence.give_up_after(conn, 10)
+            spare.keep(endpoint, conns)
+
     def take_over(self) -> Following | None:
         """End the thread; what it followed with, which is now the caller's to close."""
         keeper, self._keeper = self._keeper, None
@@ -56,6 +75,7 @@ class Living:
         following = self.take_over()
         if following is not None:
             following.close()
+        self._spare.close()
         self.release()
 
 

@@ -1,8 +1,10 @@
-"""How fast to copy: bends to how quickly the old server answers others.
+"""How fast to copy: bends to how long a commit takes on the old server.
 
-A tiny query is timed before the copy and again and again while it runs.  When the answers take
-clearly longer than before, every stream rests for a share of its time; when they are quick again,
-the share shrinks.  An operator's fixed rate (bytes a second) replaces all that.
+A transaction that only puts a message into the log (nobody reads it) is timed before the copy and
+again and again while it runs: like every user's, it waits for a processor and for the disk.  When
+it takes clearly longer than before while others use the server, every stream rests for a share of
+its time; when it is quick again, or nobody is there, the share shrinks.  An operator's fixed rate
+(bytes a second) replaces all that.
 """
 
 from __future__ import annotations
@@ -13,30 +15,43 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from statistics import median
+from typing import LiteralString
 
-from crossfade.drivers.databases.postgres.connect import connect, one
+from crossfade.drivers.databases.postgres.connect import connect, explained, one
 from crossfade.model import Endpoint
 
-__all__ = ["Pace", "bending_pace", "fixed_pace"]
+__all__ = ["Pace", "pace_of"]
 
-_PROBES = 15  # answers to take before the copy, and to judge by while it runs
-_EVERY = 0.05  # seconds between two probes
-_SLOWER = 3.0  # an answer takes this many times longer than before ...
-_AT_LEAST = 0.004  # ... and this many seconds longer: the old server is busy
+_PROBES = 15  # commits to time before the copy
+_LATEST = 5  # of them to judge by while it runs
+_EVERY = 0.1  # seconds between two of them
+_SLOWER = 2.0  # a commit takes this many times longer than before ...
+_AT_LEAST = 0.002  # ... and this many seconds longer: we are in the way
+_PROBE: LiteralString = """
+select exists (select from pg_catalog.pg_stat_activity where backend_type = 'client backend'
+    and application_name not like 'crossfade%' and state_change > clock_timestamp() - interval '1 s'
+  ), pg_catalog.pg_logical_emit_message(true, 'crossfade', '')"""
 _LEAST_DUTY = 0.1  # the share of time in which we copy, at the least
 
 
 class Pace:
     """Streams call ``spent`` after each block; it rests as long as it must.
 
-    rate is bytes a second over all streams, or None.  duty is the share of time to copy."""
+    rate is bytes a second over all streams, or None.  duty is the share of time to copy; others
+    tells whether anybody else uses the server."""
 
     def __init__(self, rate: float | None = None) -> None:
         self.rate = rate
         self.duty = 1.0
+        self.others = False
         self.rested = 0.0
         self._lock = threading.Lock()
         self._free_at = 0.0
+
+    @property
+    def gentle(self) -> bool:
+        """Whether there is somebody, or a rate, to be gentle for."""
+        return self.others or self.rate is not None
 
     def spent(self, size: int, seconds: float) -> None:
         """A block of ``size`` bytes was moved in ``seconds``."""
@@ -52,40 +67,39 @@ class Pace:
             self.rested += rest
             time.sleep(rest)
 
-    def judge(self, idle: float, now: float) -> None:
-        """Compare the answer's usual time, before and now (seconds), and bend."""
-        if now > idle * _SLOWER and now > idle + _AT_LEAST:
+    def judge(self, usual: float, now: float) -> None:
+        """Compare how long a commit takes, usually and now (seconds), and bend."""
+        if self.others and now > usual * _SLOWER and now > usual + _AT_LEAST:
             self.duty = max(_LEAST_DUTY, self.duty * 0.8)
         else:
             self.duty = min(1.0, self.duty * 1.1)
 
 
-def fixed_pace(rate: float | None) -> Pace:
-    """A pace that does not look at the server: ``rate`` bytes a second, or as fast as it goes."""
-    return Pace(rate)
-
-
 @contextlib.contextmanager
-def bending_pace(old: Endpoint) -> Iterator[Pace]:
-    """A pace that watches how quickly ``old`` answers, as long as the context lasts."""
-    pace = Pace()
+def pace_of(old: Endpoint, rate: float | None) -> Iterator[Pace]:
+    """A fixed rate (bytes a second), or a pace that watches how long a commit takes on ``old``, as
+    long as the context lasts.  Raises Failed."""
+    pace = Pace(rate)
+    if rate is not None:
+        yield pace
+        return
     ended = threading.Event()
     with connect(old, application_name="crossfade pace") as conn:
 
-        def answer() -> float:
+        def commit() -> float:
             began = time.perf_counter()
-            one(conn, "select 1")
+            pace.others = bool(one(conn, _PROBE))
             return time.perf_counter() - began
 
-        idle = median(answer() for _ in range(_PROBES))
+        with explained("time a commit", old):
+            usual = median(commit() for _ in range(_PROBES))
 
         def watch() -> None:
-            seen: deque[float] = deque(maxlen=_PROBES)
+            seen: deque[float] = deque(maxlen=_LATEST)
             with contextlib.suppress(Exception):  # the copy itself meets what went wrong
                 while not ended.wait(_EVERY):
-                    seen.append(answer())
-                    if len(seen) >= _PROBES // 3:
-                        pace.judge(idle, median(seen))
+                    seen.append(commit())
+                    pace.judge(usual, median(seen))
 
         watcher = threading.Thread(target=watch, name="crossfade-pace", daemon=True)
         watcher.start()

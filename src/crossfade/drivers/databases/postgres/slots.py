@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import select
-import socket
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +12,7 @@ from typing import LiteralString
 import psycopg
 from psycopg import pq, sql
 
+from crossfade.drivers.databases.postgres import silence
 from crossfade.drivers.databases.postgres.connect import Conn, connect, fetch, one, run
 from crossfade.errors import Failed
 from crossfade.model import Endpoint
@@ -26,7 +24,6 @@ __all__ = [
     "blockers",
     "create",
     "drop",
-    "give_up_after",
     "look",
     "words_of",
 ]
@@ -56,40 +53,6 @@ class Slot:
     lost: str
 
 
-def give_up_after(conn: Conn, seconds: float) -> None:
-    """Let a session end by itself when the network swallows what we send."""
-    option = getattr(socket, "TCP_USER_TIMEOUT", None)
-    with contextlib.suppress(OSError), socket.socket(fileno=conn.fileno()) as ours:
-        try:
-            if option is not None and ours.family != socket.AF_UNIX:
-                ours.setsockopt(socket.IPPROTO_TCP, option, int(seconds * 1000))
-        finally:
-            ours.detach()
-
-
-@contextlib.contextmanager
-def bounded(seconds: float, *conns: Conn) -> Iterator[None]:
-    """Break sessions off that are still in use after ``seconds``.
-
-    A network that swallows what comes back would let us wait for ever, whatever TCP is told."""
-
-    def break_off() -> None:
-        for conn in conns:
-            with contextlib.suppress(OSError, psycopg.Error):
-                ours = socket.socket(fileno=os.dup(conn.fileno()))
-                with ours:
-                    ours.shutdown(socket.SHUT_RDWR)
-
-    timer = threading.Timer(seconds, break_off)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-        timer.join()
-
-
 @contextlib.contextmanager
 def create(old: Endpoint, slot: str, *, export: bool, patience: float) -> Iterator[Exported]:
     """Make a slot; the snapshot lives inside the context only, the slot stays.
@@ -100,7 +63,7 @@ def create(old: Endpoint, slot: str, *, export: bool, patience: float) -> Iterat
     """
     conn = connect(old, replication=True)
     try:
-        give_up_after(conn, 20)
+        silence.give_up_after(conn, 20)
         yield _create(conn, old, slot, export=export, patience=patience)
     finally:
         conn.close()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from pathlib import Path
 from urllib.parse import quote
@@ -20,6 +21,7 @@ from crossfade.drivers.databases.postgres.connect import connect, explained, run
 from crossfade.drivers.databases.postgres.copying import Copied, copy_data, default_jobs
 from crossfade.drivers.databases.postgres.digests import digest_tables
 from crossfade.drivers.databases.postgres.inventory import Inventory
+from crossfade.drivers.databases.postgres.pace import Pace, pace_of
 from crossfade.drivers.databases.postgres.place import make_database
 from crossfade.drivers.databases.postgres.properties import carry_properties, read_properties
 from crossfade.drivers.databases.postgres.roles import carry_roles, read_roles
@@ -68,31 +70,42 @@ class SnapshotCopy:
             self.make_place()
             before_rows(self.new, self.new_version, self.dump, ours=self.tag)
 
-    def copy(self, snapshot: str, on: Doing) -> None:
-        """All rows and large objects of the snapshot, without indexes and constraints."""
+    def pace(self) -> AbstractContextManager[Pace]:
+        """How fast to read the old side, watched as long as the context lasts."""
+        return pace_of(self.old, self.rate)
+
+    def copy(self, snapshot: str, on: Doing, pace: Pace | None = None) -> None:
+        """All rows and large objects of the snapshot, without indexes and constraints.
+
+        Without a pace it has one of its own."""
         total = sum(table.bytes for table in self.inventory.with_data)
-        with on.timed(f"copy {self.name}"), on.progress(f"copying {self.name}") as progress:
+        with (
+            on.timed(f"copy {self.name}"),
+            on.progress(f"copying {self.name}") as progress,
+            nullcontext(pace) if pace else self.pace() as reading,
+        ):
             self.copied = copy_data(
                 self.old,
                 self.new,
                 self.inventory,
                 snapshot,
+                reading,
                 new_version=self.new_version,
                 jobs=self.jobs,
-                rate=self.rate,
                 told=_counted(progress, total),
             )
             if self.inventory.large_objects:
                 large_objects.copy(self.old, self.new, self.inventory.version, snapshot)
 
-    def finish(self, on: Doing) -> None:
+    def finish(self, on: Doing, pace: Pace | None = None) -> None:
         """Indexes, constraints, triggers; then owner, grants and settings of the database."""
+        alone = pace is None or not pace.gentle
         with on.timed(f"indexes {self.name}"):
             after_rows(
                 self.new,
                 self.new_version,
                 self.dump,
-                jobs=self.jobs,
+                jobs=self.jobs if alone else 1,
                 memory=_MEMORY,
                 ours=self.tag,
             )
@@ -118,16 +131,16 @@ class SnapshotCopy:
             properties = read_properties(conn)
         self.unknown_settings = carry_properties(self.new, properties, self.tag)
 
-    def digest_old(self, snapshot: str | None) -> tuple[Digest, str]:
+    def digest_old(self, snapshot: str | None, pace: Pace | None = None) -> tuple[Digest, str]:
         """All rows of the old side, and its schema's fingerprint, at a snapshot (None: now)."""
         with connect(self.old, autocommit=False) as conn, explained("read the schema", self.old):
             use_snapshot(conn, snapshot)
             fingerprint = schema_fingerprint(conn)
-        return self._digest(self.old, snapshot), fingerprint
+        return self._digest(self.old, snapshot, pace), fingerprint
 
-    def digest_new(self) -> Digest:
+    def digest_new(self, pace: Pace | None = None) -> Digest:
         """All rows of the new side now."""
-        return self._digest(self.new, None)
+        return self._digest(self.new, None, pace)
 
     def analyze(self, on: Doing) -> None:
         """Statistics on the new side.  Its cache is warm: every row was just read."""
@@ -146,9 +159,9 @@ class SnapshotCopy:
         with connect(self.new, database="template1") as conn:
             return conn.info.server_version
 
-    def _digest(self, endpoint: Endpoint, snapshot: str | None) -> Digest:
+    def _digest(self, endpoint: Endpoint, snapshot: str | None, pace: Pace | None = None) -> Digest:
         tables = self.inventory.with_data
-        digest = digest_tables(endpoint, tables, snapshot=snapshot, jobs=self.jobs)
+        digest = digest_tables(endpoint, tables, snapshot=snapshot, jobs=self.jobs, pace=pace)
         if not self.inventory.large_objects:
             return digest
         with connect(endpoint, autocommit=False) as conn:

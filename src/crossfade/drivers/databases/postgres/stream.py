@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -29,6 +29,7 @@ from crossfade.drivers.databases.postgres.following import Following
 from crossfade.drivers.databases.postgres.inventory import Inventory
 from crossfade.drivers.databases.postgres.leaving import leave
 from crossfade.drivers.databases.postgres.living import living
+from crossfade.drivers.databases.postgres.pace import Pace
 from crossfade.drivers.databases.postgres.proof import Difference, Proof
 from crossfade.drivers.databases.postgres.remembered import Remembered
 from crossfade.drivers.databases.postgres.snapshot_copy import SnapshotCopy
@@ -50,6 +51,9 @@ _PAUSE_PATIENCE = 10.0
 _SMALL_REST = 500
 _TRIES = 5
 _SOURCE = "rows on both sides, by the keys that the old side's log tells"
+
+_IN_PAUSE = 8
+"""Sessions that the fence, its proof, the marks and the last changes need on the old side."""
 
 
 class StreamWay:
@@ -96,7 +100,7 @@ class StreamWay:
             if self._living.snapshot is None:
                 self._begin()
             findings += self._copy(on)
-            if not all(finding.holds for finding in findings):
+            if not _hold(findings):
                 return findings
             with (
                 feed.brief(self.new) as conn,
@@ -129,17 +133,24 @@ class StreamWay:
                 if self.unlogged:
                     with on.timed(f"unlogged {self.name}"):
                         findings += carried.result()
+                alone = still and _hold(findings)
+                if alone:  # nothing comes any more, and the counting has sessions of its own
+                    self._detach(following, on)
                 with on.timed(f"counts {self.name}"):
                     findings.append(self._count(counting, still=still))
                 findings.append(schema.result())
-            if all(finding.holds for finding in findings):
-                with on.timed(f"detach {self.name}"), explained("end the feed", self.new):
-                    detach(following.on_new(), self.names)
-                    identities.restore_copy(following.on_new(), self.tables)
-                self._state.update(
-                    stage="done", findings=[finding.as_json() for finding in findings]
-                )
+            if _hold(findings):
+                if not alone:
+                    self._detach(following, on)
+                kept = [finding.as_json() for finding in findings]
+                self._state.update(stage="done", findings=kept)
         return findings
+
+    def _detach(self, following: Following, on: Doing) -> None:
+        """From here on the new database is on its own.  Raises Failed."""
+        with on.timed(f"detach {self.name}"), explained("end the feed", self.new):
+            detach(following.on_new(), self.names)
+            identities.restore_copy(following.on_new(), self.tables)
 
     def written_since(self) -> int:
         """Changes that the old side committed since ``bring_last``.
@@ -181,12 +192,12 @@ class StreamWay:
         snapshot = self._living.snapshot.snapshot
         self.base.prepare(snapshot, on)
         subscribe(self.old, self.new, self.names, feed.make_role(self.old, self.names))
-        self.base.copy(snapshot, on)
-        with ThreadPoolExecutor(1) as beside:
-            there = beside.submit(self._old_at, snapshot)
-            self.base.finish(on)
+        with self.base.pace() as pace, ThreadPoolExecutor(1) as beside:
+            self.base.copy(snapshot, on, pace)
+            there = beside.submit(self._old_at, snapshot, pace)
+            self.base.finish(on, pace)
             with on.timed(f"digest {self.name}"):
-                new = self.base.digest_new()
+                new = self.base.digest_new(pace)
                 old, fingerprint = there.result()
         return [
             Finding.equal(
@@ -198,10 +209,10 @@ class StreamWay:
             Finding.same(f"the copy of database {self.name} at its snapshot", old, new),
         ]
 
-    def _old_at(self, snapshot: str) -> tuple[Digest, str]:
+    def _old_at(self, snapshot: str, pace: Pace) -> tuple[Digest, str]:
         """Digest and schema of the old side at the snapshot, which is then let go."""
         try:
-            return self.base.digest_old(snapshot)
+            return self.base.digest_old(snapshot, pace)
         finally:
             self._living.release()
 
@@ -220,6 +231,8 @@ class StreamWay:
         except BaseException:
             following.close()
             raise
+        self._living.ready(self.old, _IN_PAUSE)
+        self._living.ready(self.new, 1)
         self._living.keep(following)
         left, compared = following.proof.rest, following.proof.compared
         return Finding(
@@ -309,6 +322,10 @@ def let_go(old: Endpoint, new: Endpoint, names: Names, directory: Path) -> list[
 
 def _place(directory: Path, names: Names) -> Path:
     return directory / f"stream-{names.feed}"
+
+
+def _hold(findings: Sequence[Finding]) -> bool:
+    return all(finding.holds for finding in findings)
 
 
 def _compare_until_small(following: Following) -> None:

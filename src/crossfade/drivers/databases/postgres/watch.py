@@ -24,7 +24,7 @@ from typing import Any
 import psycopg
 
 from crossfade.drivers import procfs
-from crossfade.drivers.databases.postgres import slots
+from crossfade.drivers.databases.postgres import silence, slots
 from crossfade.drivers.databases.postgres.connect import Conn, connect, fetch
 from crossfade.errors import CrossfadeError, Failed
 from crossfade.model import Address, Endpoint
@@ -123,7 +123,7 @@ def watch(file: Path, every: float = _EVERY) -> None:
         try:
             if conn is None or conn.closed:
                 conn = connect(endpoint, application_name="crossfade slot watch")
-                slots.give_up_after(conn, 20)
+                silence.give_up_after(conn, 20)
             if not _look(conn, order["slots"], limit, file):
                 break
         except (CrossfadeError, psycopg.Error):
