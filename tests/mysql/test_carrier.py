@@ -11,6 +11,7 @@ from tests.mysql.doing import On, broken, sql
 from crossfade.drivers.databases.mysql.carrier import MysqlCarrier
 from crossfade.drivers.databases.mysql.connect import connect, ident, run
 from crossfade.drivers.databases.mysql.database import MysqlDatabase
+from crossfade.drivers.databases.mysql.pacing import pace_of
 from crossfade.errors import Failed
 from crossfade.testing.servers import MariadbServer
 
@@ -145,3 +146,13 @@ def test_rows_while_the_old_side_writes(
     assert there.count == 30000
     base.release()
     writer.close()
+
+
+def test_without_a_rate_the_copy_rests_when_answers_are_slow(pair: Pair) -> None:
+    """A fixed rate does not look at the server."""
+    with pace_of(pair[0].where, None) as pace:
+        for _ in range(30):
+            pace.judge(0.001, 0.050)
+        assert pace.duty < 0.5
+    with pace_of(pair[0].where, 1e6) as fixed:
+        assert (fixed.rate, fixed.duty) == (1e6, 1.0)

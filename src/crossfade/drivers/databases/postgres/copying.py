@@ -131,9 +131,7 @@ def copy_data(
     with contextlib.ExitStack() as stack:
         by_old = stack.enter_context(access(old, plain_settings(inventory.version)))
         loading = plain_settings(new_version) | {"synchronous_commit": "off"}
-        if (
-            pace.gentle
-        ):  # else the disk gets it in a burst, and who commits meanwhile waits for that
+        if pace.gentle:  # a burst of writing would keep waiting who commits meanwhile
             loading["backend_flush_after"] = "1MB"
         by_new = stack.enter_context(access(new, loading))
         copier = _Copier(

@@ -56,14 +56,15 @@ class Living:
 
     def ready(self, endpoint: Endpoint, count: int) -> None:
         """Open so many sessions for the pause, fewer when the server has not many to spare."""
+        self._spare.callback(spare.drop, endpoint)
+        conns = []
         with contextlib.suppress(Failed, psycopg.Error):  # then they are opened in the pause
-            conns = [connect(endpoint)]
-            self._spare.callback(spare.drop, endpoint)
-            count = min(count, int(one(conns[0], _ROOM)) // 4)
-            conns += [connect(endpoint) for _ in range(1, count)]
-            for conn in conns:
-                silence.give_up_after(conn, 10)
-            spare.keep(endpoint, conns)
+            with connect(endpoint) as conn:
+                room = int(one(conn, _ROOM)) // 4
+            for _ in range(min(count, room)):
+                conns.append(connect(endpoint))
+                silence.give_up_after(conns[-1], 10)
+        spare.keep(endpoint, conns)
 
     def take_over(self) -> Following | None:
         """End the thread; what it followed with, which is now the caller's to close."""

@@ -25,8 +25,6 @@ __all__ = ["Pace", "pace_of"]
 _PROBES = 15  # commits to time before the copy
 _LATEST = 5  # of them to judge by while it runs
 _EVERY = 0.1  # seconds between two of them
-_SLOWER = 2.0  # a commit takes this many times longer than before ...
-_AT_LEAST = 0.002  # ... and this many seconds longer: we are in the way
 _PROBE: LiteralString = """
 select exists (select from pg_catalog.pg_stat_activity where backend_type = 'client backend'
     and application_name not like 'crossfade%' and state_change > clock_timestamp() - interval '1 s'
@@ -37,11 +35,14 @@ _LEAST_DUTY = 0.1  # the share of time in which we copy, at the least
 class Pace:
     """Streams call ``spent`` after each block; it rests as long as it must.
 
-    rate is bytes a second over all streams, or None.  duty is the share of time to copy; others
+    rate is bytes a second over all streams, or None.  What is timed takes slower times longer than
+    before, and seconds longer: then we are in the way.  duty is the share of time to copy; others
     tells whether anybody else uses the server."""
 
-    def __init__(self, rate: float | None = None) -> None:
-        self.rate = rate
+    def __init__(
+        self, rate: float | None = None, *, slower: float = 2.0, seconds: float = 0.002
+    ) -> None:
+        self.rate, self._slower, self._seconds = rate, slower, seconds
         self.duty = 1.0
         self.others = False
         self.rested = 0.0
@@ -68,8 +69,8 @@ class Pace:
             time.sleep(rest)
 
     def judge(self, usual: float, now: float) -> None:
-        """Compare how long a commit takes, usually and now (seconds), and bend."""
-        if self.others and now > usual * _SLOWER and now > usual + _AT_LEAST:
+        """Compare how long it takes, usually and now (seconds), and bend."""
+        if self.others and now > max(usual * self._slower, usual + self._seconds):
             self.duty = max(_LEAST_DUTY, self.duty * 0.8)
         else:
             self.duty = min(1.0, self.duty * 1.1)

@@ -139,8 +139,8 @@ class SnapshotCopy:
         return self._digest(self.old, snapshot, pace), fingerprint
 
     def digest_new(self, pace: Pace | None = None) -> Digest:
-        """All rows of the new side now."""
-        return self._digest(self.new, None, pace)
+        """All rows of the new side now.  A fixed rate is for reading the old one."""
+        return self._digest(self.new, None, pace if pace and pace.rate is None else None)
 
     def analyze(self, on: Doing) -> None:
         """Statistics on the new side.  Its cache is warm: every row was just read."""
