@@ -3,8 +3,8 @@
 At the snapshot the whole databases were compared.  From there on a slot tells which rows changed;
 those rows are compared on both sides, in rounds while the old side works, and the rest of them
 when it is fenced.  A row found equal is done: a later change brings it back through the slot.
-What is not yet shown equal is kept in a file before the slot forgets it, so that another process
-can go on.
+What was not shown equal before a round is kept in a file before the slot forgets it, so that
+another process can go on.
 """
 
 from __future__ import annotations
@@ -100,8 +100,10 @@ class Proof:
             found = changes.parse(messages, max(self.since, self._kept.end), self._kept.lookups)
             self._take(found)
             self._kept.end = max(self._kept.end, found.end)
-            differing = self._compare(old, new)
-            self._keep()
+            with ThreadPoolExecutor(1) as other:  # the disk need not be waited for
+                kept = other.submit(self._file.replace, self._facts())
+                differing = self._compare(old, new)
+                kept.result()
             slots.advance(old, self.names.keys, found.end if messages else upto)
             if len(messages) < _MESSAGES:
                 return differing
@@ -109,7 +111,7 @@ class Proof:
     def again(self, old: Conn, new: Conn) -> list[Difference]:
         """Compare the rest once more.  Raises psycopg.Error."""
         differing = self._compare(old, new)
-        self._keep()
+        self._file.replace(self._facts())
         return differing
 
     def _take(self, found: changes.Changes) -> None:
@@ -153,24 +155,20 @@ class Proof:
         tables = changes.parse(messages).tables.values()
         return sum(t.inserted + t.updated + t.deleted + t.truncated for t in tables)
 
-    def _keep(self) -> None:
-        """Write down the rest, durably, before the slot forgets."""
+    def _facts(self) -> dict[str, object]:
+        """What has to be written down, durably, before the slot forgets."""
         kept = self._kept
         rest = [
             [*name, changed.columns, list(changed.keys), changed.whole]
             for name, changed in kept.rest.items()
         ]
-        counts = [[*name, counts] for name, counts in kept.counts.items()]
-        lookups = [[*name, columns] for name, columns in kept.lookups.items() if columns]
-        self._file.replace(
-            {
-                "compared": kept.compared,
-                "end": kept.end,
-                "rest": rest,
-                "counts": counts,
-                "lookups": lookups,
-            }
-        )
+        return {
+            "compared": kept.compared,
+            "end": kept.end,
+            "rest": rest,
+            "counts": [[*name, list(counts)] for name, counts in kept.counts.items()],
+            "lookups": [[*name, columns] for name, columns in kept.lookups.items() if columns],
+        }
 
 
 def _read(file: Remembered) -> _Kept:

@@ -52,8 +52,9 @@ _SMALL_REST = 500
 _TRIES = 5
 _SOURCE = "rows on both sides, by the keys that the old side's log tells"
 
-_IN_PAUSE = 8
-"""Sessions that the fence, its proof, the marks and the last changes need on the old side."""
+_IN_PAUSE = (9, 4)
+"""Sessions that the fence, its proof, the marks and the last changes need on the old side; and
+those that the last changes and the way back need on the new one."""
 
 
 class StreamWay:
@@ -231,8 +232,8 @@ class StreamWay:
         except BaseException:
             following.close()
             raise
-        self._living.ready(self.old, _IN_PAUSE)
-        self._living.ready(self.new, 1)
+        for side, sessions in zip((self.old, self.new), _IN_PAUSE, strict=True):
+            self._living.ready(side, sessions)
         self._living.keep(following)
         left, compared = following.proof.rest, following.proof.compared
         return Finding(
