@@ -6,7 +6,9 @@ clients and its own transactions, and notes every transaction; at a rate the lat
 when the transaction was due.  What is compared are spans of its time: two undisturbed ones (before
 the copy and after the feed is gone), the copy from its beginning until the new side follows, and
 the following.
-The old server's neighbours are pgbench, the new server and we ourselves, on the same processors.
+The old server's neighbours are pgbench, the new server and we ourselves, on the same processors;
+or, nearer to two machines, it has one with pgbench, and the new server and we have another.  The
+disk is the same.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from pathlib import Path
 from benchmarks._postgres import PostgresPair
 from benchmarks._servers import On, busy, gigabytes, hold, median, rounds
 
+from crossfade.drivers import procfs
 from crossfade.model import Endpoint
 
 __all__ = ["beside_pgbench"]
@@ -29,11 +32,27 @@ __all__ = ["beside_pgbench"]
 ROUNDS = 3
 CLIENTS, WARM, SPAN = 2, 8.0, 25.0
 LONGEST = 1800
-RATES = (150, 0)
-"""Transactions a second; 0: as fast as it can."""
+WAYS = ((150, False), (150, True), (0, True))
+"""Transactions a second (0: as fast as it can), and whether the processors are apart."""
 Span = tuple[float, float]
 Seen = tuple[float, float]
 """Transactions a second, and the 99th percentile of their latency in ms."""
+
+
+def apart(pair: PostgresPair) -> None:
+    """The old server gets a processor, the new one and we another."""
+    first, *_, last = sorted(os.sched_getaffinity(0))
+    for server, processor in ((pair.old, first), (pair.new, last)):
+        if server.pid is None:
+            raise SystemExit("the server does not run")
+        for pid in procfs.descendants([server.pid]) | {server.pid}:
+            os.sched_setaffinity(pid, {processor})
+    os.sched_setaffinity(0, {last})
+
+
+def alone(pair: PostgresPair) -> bool:
+    """Whether the old server has its own processor."""
+    return len(os.sched_getaffinity(pair.old.pid or 0)) == 1
 
 
 @contextlib.contextmanager
@@ -43,7 +62,9 @@ def working(pair: PostgresPair, database: str, place: Path, rate: int) -> Iterat
     endless = ("-n", "-c", str(CLIENTS), "-j", str(CLIENTS), "-T", str(LONGEST))
     noted = ("--log", f"--log-prefix={place / 'noted'}")
     how = (*endless, *paced, *noted)
-    command = (pair.old.program("pgbench"), *how, *pair.server(pair.old), database)
+    (processor, *_) = os.sched_getaffinity(pair.old.pid or 0)
+    on = ("taskset", "-c", str(processor)) if alone(pair) else ()
+    command = (*on, pair.old.program("pgbench"), *how, *pair.server(pair.old), database)
     with (place / "pgbench.log").open("wb") as log:
         process = subprocess.Popen(
             [str(word) for word in command], stdout=log, stderr=log, env={**os.environ, **pair.env}
@@ -120,14 +141,17 @@ def _span() -> Span:
 
 
 def beside_pgbench(pair: PostgresPair) -> None:
-    """Fill, and for each rate some rounds, a table of medians and of the rounds' ratios."""
+    """Fill, and for each way some rounds, a table of medians and of the rounds' ratios."""
     old = pair.filled(gigabytes(pair.kind))
-    for rate in RATES:
+    for rate, own in WAYS:
+        if own and not alone(pair):
+            apart(pair)
         found = []
         for _ in range(rounds(ROUNDS)):
             found.append(one_round(pair, old, rate))
             pair.old.sql("vacuum analyze", database=old.database)
-        _table(found, f"{pair.size(old.database) / 1e9:.2f} GB", rate)
+        size = f"{pair.size(old.database) / 1e9:.2f} GB"
+        _table(found, f"{size}{', a processor of its own' if own else ''}", rate)
 
 
 def _table(found: list[dict[str, Seen]], size: str, rate: int) -> None:

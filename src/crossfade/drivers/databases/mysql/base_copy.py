@@ -62,6 +62,7 @@ class BaseCopy:
         self._held = contextlib.ExitStack()
         self._snapshot: Snapshot | None = None
         self._catalog: Catalog | None = None
+        self._rows: dict[str, copying.Rows] = {}
         self._compared: dict[str, tuple[Part, Part]] = {}
 
     def begin(self) -> tuple[str, int]:
@@ -111,7 +112,8 @@ class BaseCopy:
         ):
             work = copying.pieces(sessions[0], self.catalog)
             self._compared.clear()
-            copying.copy_rows(sessions, self.new, work, pace, self._compare, progress)
+            where = sessions, self.new
+            self._rows = copying.copy_rows(*where, work, pace, self._compare, progress)
 
     def finish(self, on: Doing) -> None:
         """All that comes after the rows: views, routines, triggers, events (disabled), accounts."""
@@ -131,26 +133,28 @@ class BaseCopy:
         seen = "; ".join(refused[:3]) or f"{len(known.create)} accounts, {len(known.grants)} grants"
         self.said = [Finding(claim, "all", seen, "new server", not refused), alike]
 
-    def _compare(self, old: Conn, new: Conn, table: Table) -> None:
+    def _compare(self, old: Conn, new: Conn, table: Table, rows: copying.Rows) -> None:
         """Before both sides are digested: a table for which there was time while copying."""
-        self._compared[table.name] = digests.part(old, table), digests.part(new, table)
+        there, here = digests.part(old, table, rows.sent), digests.part(new, table, rows.taken)
+        self._compared[table.name] = there, here
 
     def _digest_old(self, tables: Mapping[str, Table]) -> Digest:
         with explained("digest the old database", self.old):
-            return digests.whole(self._sessions, tables)
+            return digests.whole(self._sessions, tables, {n: r.sent for n, r in self._rows.items()})
 
     def _digest_new(self, tables: Mapping[str, Table]) -> Digest:
         sessions: list[Conn] = []
         try:
             with explained("digest the new database", self.new):
                 sessions.extend(connect(self.new) for _ in range(self.streams))
-                return digests.whole(sessions, tables)
+                return digests.whole(sessions, tables, {n: r.taken for n, r in self._rows.items()})
         finally:
             for session in sessions:
                 quietly_close(session)
 
     def digest_both(self) -> tuple[Digest, Digest]:
-        """All rows of the old side at the snapshot, and all of the new side now."""
+        """All rows of the old side at the snapshot, and all of the new side now.  They were counted
+        while they were copied."""
         tables = {n: t for n, t in self.catalog.tables.items() if n not in self._compared}
         with ThreadPoolExecutor(1) as other:
             there = other.submit(self._digest_old, tables)

@@ -33,7 +33,7 @@ from crossfade.errors import Failed
 from crossfade.model import Endpoint
 from crossfade.ports import Progress
 
-__all__ = ["Piece", "copy_rows", "loading", "pieces"]
+__all__ = ["Piece", "Rows", "copy_rows", "loading", "pieces"]
 
 _PIECE = 64 << 20
 _INTS = {"tinyint", "smallint", "mediumint", "int", "bigint"}
@@ -46,6 +46,17 @@ class Piece:
     table: Table
     where: str
     size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """How many rows the old server sent, and how many the new one says it took."""
+
+    sent: int = 0
+    taken: int = 0
+
+    def __add__(self, other: Rows) -> Rows:
+        return Rows(self.sent + other.sent, self.taken + other.taken)
 
 
 @contextlib.contextmanager
@@ -99,13 +110,14 @@ def copy_rows(
     new: Endpoint,
     work: Sequence[Piece],
     pace: Pace,
-    compare: Callable[[Conn, Conn, Table], None],
+    compare: Callable[[Conn, Conn, Table, Rows], None],
     progress: Progress | None = None,
-) -> None:
-    """Copy all pieces, one stream for each session.  Raises Failed with the first trouble.
+) -> dict[str, Rows]:
+    """Copy all pieces, one stream for each session; the tables' rows, by name.  Raises Failed with
+    the first trouble.
 
-    ``compare(old, new, table)`` is called for tables that are whole while a stream would have to
-    wait; not for all of them."""
+    ``compare(old, new, table, rows)`` is called for tables that are whole while a stream would have
+    to wait; not for all of them."""
     rest = _Rest(work)
     total = sum(piece.size for piece in work)
     trouble: list[BaseException] = []
@@ -115,10 +127,9 @@ def copy_rows(
             with loading(new) as target:
                 while not trouble and (job := rest.take()):
                     if isinstance(job, Table):
-                        compare(session, target, job)
+                        compare(session, target, job, rest.rows[job.name])
                         continue
-                    _copy(session, target, job, pace, new)
-                    rest.copied(job)
+                    rest.copied(job, _copy(session, target, job, pace, new))
                     if progress:
                         progress(rest.done, total)
         except BaseException as error:  # noqa: BLE001  raised again by the caller's thread
@@ -131,13 +142,15 @@ def copy_rows(
         thread.join()
     if trouble:
         raise trouble[0]
+    return rest.rows
 
 
 class _Rest:
-    """What nobody has taken yet.  done is how many bytes were copied."""
+    """What nobody has taken yet.  done is how many bytes were copied, rows how many of a table."""
 
     def __init__(self, work: Sequence[Piece]) -> None:
         self.done = 0
+        self.rows: dict[str, Rows] = {}
         self._left: dict[str, deque[Piece]] = {}
         for piece in sorted(work, key=lambda piece: -piece.table.size):
             self._left.setdefault(piece.table.name, deque()).append(piece)
@@ -161,22 +174,34 @@ class _Rest:
             self._loading[name] += 1
             return piece
 
-    def copied(self, piece: Piece) -> None:
+    def copied(self, piece: Piece, rows: Rows) -> None:
         """This one is done."""
         name = piece.table.name
         with self._lock:
+            self.rows[name] = self.rows.get(name, Rows()) + rows
             self.done += piece.size
             self._loading[name] -= 1
             if not self._loading[name] and name not in self._left:
                 self._whole.append(piece.table)
 
 
-def _copy(session: Conn, target: Conn, piece: Piece, pace: Pace, new: Endpoint) -> None:
+def _copy(session: Conn, target: Conn, piece: Piece, pace: Pace, new: Endpoint) -> Rows:
     table = piece.table
     history = " for system_time all" if table.versioned else ""
     query = f"select {line(table)} from {ident(table.name)}{history} where {piece.where}"  # noqa: S608
+    sent = 0
+
+    def paced() -> Iterator[bytes]:
+        nonlocal sent
+        began = time.perf_counter()
+        for block, rows in read_lines(session, query):
+            sent += rows
+            yield block
+            pace.spent(len(block), time.perf_counter() - began)
+            began = time.perf_counter()
+
     with explained(f"copy table {table.name}", new):
-        load(target, load_statement(table), _paced(read_lines(session, query), pace))
+        taken = load(target, load_statement(table), paced())
         wrong = [
             row
             for row in fetch(target, "show warnings limit 5")
@@ -188,11 +213,4 @@ def _copy(session: Conn, target: Conn, piece: Piece, pace: Pace, new: Endpoint) 
             f"The new database changes rows of table {table.name}: {wrong[0][2]}.",
             where=str(new),
         )
-
-
-def _paced(blocks: Iterator[bytes], pace: Pace) -> Iterator[bytes]:
-    began = time.perf_counter()
-    for block in blocks:
-        yield block
-        pace.spent(len(block), time.perf_counter() - began)
-        began = time.perf_counter()
+    return Rows(sent, taken)

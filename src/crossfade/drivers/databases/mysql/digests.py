@@ -15,11 +15,14 @@ from crossfade.model import Digest, Part
 __all__ = ["condition", "hashes", "part", "whole"]
 
 
-def whole(sessions: Sequence[Conn], tables: Mapping[str, Table]) -> Digest:
+def whole(
+    sessions: Sequence[Conn], tables: Mapping[str, Table], rows: Mapping[str, int] | None = None
+) -> Digest:
     """Rows and the server's own CHECKSUM of every table, read by all sessions together.
 
     It covers every byte and null of every row, sums rows without regard to their order, and is
-    equal for tables that are defined alike.  It reads inside the session's snapshot."""
+    equal for tables that are defined alike.  It reads inside the session's snapshot.  ``rows`` are
+    those of the tables, by name, where they were counted already."""
     queue: Queue[Table] = Queue()
     for table in sorted(tables.values(), key=lambda table: -table.size):
         queue.put(table)
@@ -33,7 +36,7 @@ def whole(sessions: Sequence[Conn], tables: Mapping[str, Table]) -> Digest:
                     table = queue.get_nowait()
                 except Empty:
                     return
-                parts[table.name] = part(session, table)
+                parts[table.name] = part(session, table, (rows or {}).get(table.name))
         except BaseException as error:  # noqa: BLE001  raised again by the caller's thread
             trouble.append(error)
 
@@ -47,8 +50,8 @@ def whole(sessions: Sequence[Conn], tables: Mapping[str, Table]) -> Digest:
     return Digest(parts)
 
 
-def part(session: Conn, table: Table) -> Part:
-    """Rows and CHECKSUM of one table."""
+def part(session: Conn, table: Table, rows: int | None = None) -> Part:
+    """Rows and CHECKSUM of one table; counting it, unless ``rows`` says it, is another scan."""
     name = ident(table.name)
     if table.versioned:
         count, lines = fetch(
@@ -57,9 +60,10 @@ def part(session: Conn, table: Table) -> Part:
             " for system_time all",
         )[0]
         return Part(int(count), f"{int(lines):x}")
-    count = int(fetch(session, f"select count(*) from {name}")[0][0])  # noqa: S608
+    if rows is None:
+        rows = int(fetch(session, f"select count(*) from {name}")[0][0])  # noqa: S608
     checksum = fetch(session, f"checksum table {name} extended")[0][1]
-    return Part(count, "none" if checksum is None else f"{int(checksum):08x}")
+    return Part(rows, "none" if checksum is None else f"{int(checksum):08x}")
 
 
 def condition(table: Table, keys: Iterable[Key]) -> str:

@@ -98,8 +98,9 @@ def load_statement(table: Table, *, replace: bool = False) -> str:
     )
 
 
-def read_lines(conn: Conn, query: str) -> Iterator[bytes]:
-    """The first column of every row of a query, joined into blocks, as the server sends them.
+def read_lines(conn: Conn, query: str) -> Iterator[tuple[bytes, int]]:
+    """The first column of every row of a query, as the server sends them: joined into blocks, with
+    the number of rows in each.
 
     A result is read packet by packet from the session itself: a row as a Python object would cost
     more than both servers together.  The iterator must be read to its end."""
@@ -115,7 +116,7 @@ def read_lines(conn: Conn, query: str) -> Iterator[bytes]:
             raise ConnectionResetError("the server closed the connection")
         whole, rest, ended = _taken(rest + read if rest else read)
         if whole:
-            yield b"".join(whole)
+            yield b"".join(whole), len(whole)
         if ended is not None:
             raw._next_seq_id = 0
             if ended[:1] == b"\xff":
