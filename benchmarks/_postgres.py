@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from functools import partial
 from pathlib import Path
@@ -81,7 +82,8 @@ class PostgresPair(Pair):
         super().__init__(directory)
         major = max(m for m, place in installed().items() if (place / "pg_dump").exists())
         self.old = PostgresServer(directory / "old", major, settings=SETTINGS, durable=True)
-        self.new = PostgresServer(directory / "new", major, settings=SETTINGS, durable=True)
+        other = Path(os.environ.get("BENCH_NEW_DIRECTORY") or directory)
+        self.new = PostgresServer(other / "new", major, settings=SETTINGS, durable=True)
 
     def fill(self, where: Endpoint, gb: float) -> None:
         """pgbench's tables with a large one, a wide one, small ones that refer to each other."""

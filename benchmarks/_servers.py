@@ -5,6 +5,8 @@ be kept in a directory for the next time:
 
     BENCH_POSTGRES_GB=0.02 BENCH_MARIADB_GB=0.02 BENCH_ROUNDS=1 BENCH_DIRECTORY=/tmp/filled \
       python -m benchmarks copy
+
+``BENCH_NEW_DIRECTORY`` puts the new PostgreSQL server elsewhere, on another disk.
 """
 
 from __future__ import annotations
