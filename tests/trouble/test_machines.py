@@ -121,7 +121,7 @@ def test_network_cut_for_long(make_site: Make) -> None:
                 wire.mend()
 
             with loaded(site):
-                result = run(site, {AFTER_COPY: cut}, "cutover", "--yes")
+                result = run(site, {AFTER_COPY: cut}, "cutover", "--yes", deeds_take=seconds)
             results.append((result.code, result.err))
             assert site.version() == "2.0", result.err
 

@@ -64,10 +64,12 @@ def loaded(site: Site, *, fails: bool = False) -> Iterator[Client]:
     assert client.lost(site.gate) == set()
 
 
-def run(site: Site, deeds: Mapping[str, Callable[[], object]], *words: str) -> Result:
-    """A command, with something done at moments of it."""
+def run(
+    site: Site, deeds: Mapping[str, Callable[[], object]], *words: str, deeds_take: float = 0
+) -> Result:
+    """A command, with something done at moments of it, which takes so many seconds."""
     with Moments(site.directory, deeds) as moments:
-        return site.run(*words, env=moments.environment, ok=False)
+        return site.run(*words, env=moments.environment, ok=False, timeout=300 + deeds_take)
 
 
 def nothing_left(site: Site, before: Any, *but: str) -> None:
