@@ -1,0 +1,172 @@
+"""One command over a connection: a process of ssh, and what comes out of it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Sequence
+from queue import Empty, SimpleQueue
+from typing import IO, Final
+
+from crossfade.drivers.hosts._ssh_shell import READY
+from crossfade.drivers.hosts.commands import feed, piped
+
+__all__ = ["Session"]
+
+_NOISE: Final = 65536
+_LONGEST_LINE: Final = 200
+_GRACE: Final = 2.0
+
+
+class Session:
+    """A far shell that waits for its orders.  To be used in a ``with``, which leaves no process.
+
+    keep is how many bytes of each stream are kept, the last ones; None keeps all."""
+
+    def __init__(self, argv: Sequence[str], token: str, keep: int | None) -> None:
+        self._process = subprocess.Popen(
+            tuple(argv),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+        self._events: SimpleQueue[str] = SimpleQueue()
+        mark = token.encode()
+        self.out = _Stream(piped(self._process.stdout), mark, keep, self._events)
+        self.err = _Stream(piped(self._process.stderr), mark, keep, self._events)
+        self._feeder: threading.Thread | None = None
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+
+    def ready(self, timeout: float) -> int | None:
+        """The process id of the far shell; None when it did not come."""
+        self._until(lambda: self.out.shell is not None or self.out.over, timeout)
+        return self.out.shell
+
+    def send(self, orders: str, stdin: bytes) -> None:
+        """Say what to do, and give it its input."""
+        data = orders.encode("ascii") + stdin
+        pipe = piped(self._process.stdin)
+        self._feeder = threading.Thread(target=feed, args=(pipe, data), daemon=True)
+        self._feeder.start()
+
+    def wait(self, timeout: float) -> str | None:
+        """What stands in place of the status; None when the session ended without any, or when
+        the time is over (``running``)."""
+        streams = (self.out, self.err)
+        self._until(lambda: all(one.word is not None or one.over for one in streams), timeout)
+        return self.err.word if self.out.word is not None else None
+
+    def running(self) -> bool:
+        """Whether the session has not ended by itself."""
+        return not (self.out.over and self.err.over)
+
+    def group(self) -> int:
+        """The process group of the far command; 0 when it did not begin."""
+        return self.err.group or 0
+
+    def end(self) -> int:
+        """End what is left on this side, with a little patience when all was said; the status."""
+        told = self.out.over or (self.out.word is not None and self.err.word is not None)
+        try:
+            self._process.wait(_GRACE if told else 0)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+        status = self._process.wait()
+        if self._feeder is None:
+            with contextlib.suppress(OSError):
+                piped(self._process.stdin).close()
+        else:
+            self._feeder.join(_GRACE)
+        for stream in (self.out, self.err):
+            stream.finish(_GRACE)
+        return status
+
+    def _until(self, condition: Callable[[], bool], timeout: float) -> None:
+        deadline = time.monotonic() + timeout
+        while not condition():
+            with contextlib.suppress(Empty):
+                self._events.get(timeout=max(0.0, deadline - time.monotonic()))
+                continue
+            return
+
+
+class _Stream:
+    """Reads a stream in a thread: what the login shell says, then ours, then the command."""
+
+    def __init__(
+        self, pipe: IO[bytes], token: bytes, keep: int | None, events: SimpleQueue[str]
+    ) -> None:
+        self.shell: int | None = None
+        self.group: int | None = None
+        self.word: str | None = None
+        self.over = False
+        self._pipe, self._token, self._keep, self._events = pipe, token, keep, events
+        self._noise = bytearray()
+        self._kept = bytearray()
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    def data(self) -> bytes:
+        """What the command said."""
+        return bytes(self._kept if self._keep is None else self._kept[-self._keep :])
+
+    def noise(self) -> bytes:
+        """What came before the command began."""
+        return bytes(self._noise)
+
+    def finish(self, timeout: float) -> None:
+        """Wait for the end of the stream."""
+        self._thread.join(timeout)
+
+    def _read(self) -> None:
+        with self._pipe:
+            while portion := os.read(self._pipe.fileno(), 65536):
+                if self.group is None:
+                    self._before(portion)
+                elif self.word is None:
+                    self._within(portion)
+        self.over = True
+        self._events.put("over")
+
+    def _before(self, portion: bytes) -> None:
+        """Look for the far shell, and for the beginning of the command."""
+        self._noise += portion
+        found = re.search(READY + rb"([0-9]+)\r?\n", self._noise)
+        if self.shell is None and found:
+            self.shell = int(found[1])
+            self._events.put("ready")
+        begin = re.search(self._token + rb" begin ([0-9]+)\n", self._noise)
+        end = re.search(self._token + rb" end ([a-z0-9]+)\n", self._noise)
+        if begin:
+            self.group = int(begin[1])
+            rest = bytes(self._noise[begin.end() :])
+            del self._noise[begin.start() :]
+            self._within(rest)
+        elif end:  # it could not even begin
+            self.word = end[1].decode()
+            self._events.put("end")
+        else:
+            del self._noise[:-_NOISE]
+
+    def _within(self, portion: bytes) -> None:
+        """Keep what the command says, up to its end."""
+        start = max(0, len(self._kept) - _LONGEST_LINE)
+        self._kept += portion
+        end = re.compile(self._token + rb" end ([a-z0-9]+)\n").search(self._kept, start)
+        if end:
+            word = end[1].decode()
+            del self._kept[end.start() :]
+            self.word = word
+            self._events.put("end")
+        elif self._keep is not None:
+            del self._kept[: -self._keep - _LONGEST_LINE]
