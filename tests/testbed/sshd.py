@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -50,7 +51,7 @@ def place_of(host: SshHost) -> Path:
 def masters(place: Path) -> list[int]:
     """The processes of ssh that hold a connection whose socket is in this directory."""
     words = {pid: " ".join(procfs.command_of(pid)) for pid in procfs.pids()}
-    return [pid for pid, text in words.items() if "[mux]" in text and f"{place}/" in text]
+    return [pid for pid, text in words.items() if f"ControlPath={place}/" in text]
 
 
 class Sshd:
@@ -68,7 +69,7 @@ class Sshd:
         self.address = Address("127.0.0.1", free_ports(1)[0])
         self.config = directory / "config"
         self.known_hosts = directory / "known_hosts"
-        directory.mkdir(parents=True, exist_ok=True)
+        (directory / "home").mkdir(parents=True, exist_ok=True)
         for name in ("host_key", "key"):
             new_key(directory / name)
         shutil.copy(directory / "key.pub", directory / "authorized_keys")
@@ -81,6 +82,7 @@ class Sshd:
                     f"ListenAddress {self.address.host}",
                     f"HostKey {directory}/host_key",
                     f"AuthorizedKeysFile {directory}/authorized_keys",
+                    f"SetEnv HOME={directory}/home",  # start-up files of this machine's people
                     "PidFile none",
                     "StrictModes no",
                     "UsePAM no",
@@ -156,14 +158,14 @@ class Sshd:
     def connections(self) -> set[int]:
         """The processes that serve logins."""
         assert self._process is not None
-        argv = ("ps", "-o", "pid=", "--ppid", str(self._process.pid))
-        done = subprocess.run(argv, capture_output=True, check=False, text=True)
-        return {int(pid) for pid in done.stdout.split()}
+        pid = self._process.pid
+        return {int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
 
     def cut_off(self) -> None:
         """End every login."""
         for pid in self.connections():
-            os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
     def stop(self) -> None:
         """End it, and every login; fine when it does not run."""

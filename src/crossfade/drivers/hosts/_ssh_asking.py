@@ -138,7 +138,6 @@ class Asking:
                 try:
                     word = session.wait(request.limit)
                 except BaseException:
-                    session.end()
                     self._bury(socket, shell.ending(pid, mark, session.group()))
                     raise
                 if word is None:
@@ -168,12 +167,11 @@ class Asking:
         self, session: Session, socket: Path, request: Request, ending: str
     ) -> tuple[str, _Lost | None]:
         """The session is over, or its time is, and nobody said how it ended."""
-        late = session.running()
-        session.end()
-        if late:
+        if session.running():
             self._bury(socket, ending)
             what = f"{self._host} did not say in time how it ended; it may still run there."
             raise Failed("host-lost", what, where=request.where)
+        session.end()
         if not self._connection.alive(socket):
             self._connection.drop(socket)
             return "", _Lost(self._lost(request), ending)

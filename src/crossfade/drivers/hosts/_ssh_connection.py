@@ -1,6 +1,6 @@
 """One connection of the ssh program to a host, which many commands share.
 
-The first use logs in: ``ssh -MN`` stays behind as the master of the connection, with its socket in
+The first use logs in: ``ssh -N`` stays behind as the master of the connection, with its socket in
 a private directory.  Commands are further ssh processes that only talk to that socket; they read
 no configuration, and do not try to connect by themselves when the master is gone.
 """
@@ -158,7 +158,7 @@ class Connection:
             "LogLevel": "DEBUG1",  # which has the fingerprint of a key that is not known
         }
         words = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
-        return ("ssh", *self.way.chosen(), *words, "-M", "-N")
+        return ("ssh", *self.way.chosen(), *words, "-N")
 
 
 class _Place:

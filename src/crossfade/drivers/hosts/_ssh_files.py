@@ -53,7 +53,7 @@ EXISTS: Final = 'stat -c %F -- "$p" >/dev/null'
 WRITE: Final = (
     'd=${p%/*}; d=${d:-/}; mkdir -p -- "$d" || exit; '
     'for i in $earlier; do rm -f -- "$d/.crossfade-$i"; done; t=$d/.crossfade-$token; '
-    "trap 'rm -f -- \"$t\"' EXIT; trap 'exit 1' HUP INT TERM; set -C; "
+    "trap 'rm -f -- \"$t\"' EXIT; trap 'exit 1' HUP INT PIPE TERM; set -C; "
     'cat > "$t" || exit; '
     '[ "$(wc -c < "$t")" -eq "$size" ] || { echo "write: it did not arrive whole" >&2; exit 1; }; '
     'if [ -n "$owner" ]; then chown -- "$owner" "$t" || exit; fi; '
