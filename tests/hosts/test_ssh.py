@@ -118,11 +118,14 @@ def test_account_without_a_shell(make_sshd: MakeSshd, make_host: MakeHost) -> No
 
 
 def test_jump_host(make_sshd: MakeSshd, make_host: MakeHost) -> None:
-    """A host behind another one is reached by the operator's own configuration."""
+    """A host behind another one is reached by the operator's own configuration, and one by its
+    address."""
     sshd = make_sshd()
     text = sshd.config.read_text()
     sshd.config.write_text(f"{text}{text.replace('Host far', 'Host behind', 1)}ProxyJump far\n")
     assert make_host(sshd, "behind").run(("echo", "here")).out == b"here\n"
+    address = f"ssh://root@far:{sshd.address.port}"
+    assert make_host(sshd, address).run(("echo", "here")).out == b"here\n"
 
 
 def test_operator_s_odd_configuration(make_sshd: MakeSshd, make_host: MakeHost) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -109,6 +110,22 @@ def test_names_below_the_home_directory(far: SshHost) -> None:
         finally:
             (home / name).unlink(missing_ok=True)
         far.remove(Path(name))
+
+
+def test_an_earlier_shell_is_ended_and_no_other() -> None:
+    """What kills the shell of an earlier attempt looks first whether it is that one."""
+    with subprocess.Popen(
+        ("sh", "-c", shell.bootstrap("abc123")),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+    ) as earlier:
+        assert earlier.stdout is not None
+        pid = int(earlier.stdout.readline().removeprefix(shell.READY))
+        subprocess.run(("sh", "-c", shell.ending(pid, "abc124", 0)), check=True)
+        assert earlier.poll() is None
+        subprocess.run(("sh", "-c", shell.ending(pid, "abc123", 0)), check=True)
+        assert earlier.wait(30) == -signal.SIGKILL
 
 
 def test_no_command_can_pretend_to_have_ended(far: SshHost) -> None:

@@ -161,6 +161,15 @@ class Sshd:
         pid = self._process.pid
         return {int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
 
+    def far_shells(self) -> list[int]:
+        """The shells that were started for hosts of ours, and still are there."""
+        assert self._process is not None
+        return [
+            pid
+            for pid in procfs.descendants([self._process.pid])
+            if any("crossfade-ready" in word for word in procfs.command_of(pid))
+        ]
+
     def cut_off(self) -> None:
         """End every login."""
         for pid in self.connections():

@@ -76,10 +76,10 @@ class Session:
 
     def end(self) -> int:
         """End what is left on this side, with a little patience when all was said; the status."""
-        told = self.out.over or (self.out.word is not None and self.err.word is not None)
-        try:
-            self._process.wait(_GRACE if told else 0)
-        except subprocess.TimeoutExpired:
+        told = self.out.word is not None and self.err.word is not None
+        if told:  # a process that was left behind may keep the streams open
+            self._until(lambda: not self.running(), _GRACE)
+        if self.running():
             self._process.kill()
         status = self._process.wait()
         if self._feeder is None:
