@@ -388,7 +388,7 @@ def test_missing_tools(make_sshd: MakeSshd, make_host: MakeHost, tmp_path: Path)
     with pytest.raises(Failed) as failed:
         host.connect()
     assert failed.value.code == "host-lacks-tool"
-    assert "chown, od, sync, timeout" in failed.value.what
+    assert "chown, head, od, sync, timeout" in failed.value.what
     assert code_of(lambda: host.run(("true",))) == "host-lacks-tool"
 
 

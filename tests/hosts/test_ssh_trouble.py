@@ -300,7 +300,7 @@ def test_cut_while_writing(wired: Wired, make_host: MakeHost, tmp_path: Path) ->
         eventually(lambda: wire.bytes > before + BIG // 20)
         wire.cut()
         assert path.read_bytes() == b"as it was"
-        assert len(list(path.parent.iterdir())) == 2
+        eventually(lambda: len(list(path.parent.iterdir())) == 2)
         sshd.write_config()
         running.result(60)
     assert path.read_bytes() == data

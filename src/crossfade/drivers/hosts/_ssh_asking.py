@@ -129,27 +129,29 @@ class Asking:
             socket = self._connection.up()
             began = time.monotonic()
             argv = self._connection.command(socket, shell.bootstrap(mark))
-            with Session(argv, token, request.keep) as session:
+            with Session(argv, token, request.keep, marked=bool(self._account)) as session:
                 pid = session.ready(self._connection.way.silence)
                 if pid is None:
                     return self._not_ready(session, socket, request)
                 orders = "; ".join((*endings, request.order(token, earlier)))
-                session.send(self._as_account(mark) + orders, request.stdin)
+                session.send(self._as_account(mark, token) + orders, request.stdin)
                 try:
                     word = session.wait(request.limit)
                 except BaseException:
-                    self._bury(socket, shell.ending(pid, mark, session.group()))
+                    self._bury(socket, shell.ending(pid, mark, session.err.begin or 0))
                     raise
                 if word is None:
-                    ending = shell.ending(pid, mark, session.group())
+                    ending = shell.ending(pid, mark, session.err.begin or 0)
                     word, lost = self._no_word(session, socket, request, ending)
                     if lost is not None:
                         return lost
             seconds = time.monotonic() - began
             return Told(word, session.out.data(), session.err.data(), seconds)
 
-    def _as_account(self, mark: str) -> str:
-        return shell.elevated(self._account, mark) if self._account else ""
+    def _as_account(self, mark: str, token: str) -> str:
+        if not self._account:
+            return ""
+        return shell.elevated(self._account, mark) + shell.begun(token)
 
     def _not_ready(self, session: Session, socket: Path, request: Request) -> _Lost:
         """No far shell came: the link is cut, or the host does not want one."""
@@ -175,7 +177,7 @@ class Asking:
         if not self._connection.alive(socket):
             self._connection.drop(socket)
             return "", _Lost(self._lost(request), ending)
-        if session.err.group is None:
+        if not session.began():
             raise self._unusable(session, request)
         return "137", None  # somebody killed the far shell with everything in it
 
@@ -203,10 +205,11 @@ class Asking:
         """End a far command that nobody waits for any more, as far as that can be done now."""
         mark, token = tokens.token_hex(6), tokens.token_hex(16)
         argv = self._connection.command(socket, shell.bootstrap(mark))
-        with contextlib.suppress(OSError), Session(argv, token, _LAST_WORDS) as session:
+        marked = bool(self._account)
+        with contextlib.suppress(OSError), Session(argv, token, None, marked=marked) as session:
             if session.ready(_FAREWELL) is not None:
                 orders = shell.tools_line(token, (ending,), {})
-                session.send(self._as_account(mark) + orders, b"")
+                session.send(self._as_account(mark, token) + orders, b"")
                 session.wait(_FAREWELL)
 
     def _lost(self, request: Request, how_far: str = "") -> Failed:

@@ -37,7 +37,7 @@ LONGEST: Final = 3600.0
 NOTHING_THERE: Final = ("No such file or directory", "Not a directory")
 _FULL: Final = (b"No space left on device", b"Disk quota exceeded")
 
-_TOOLS: Final = "cat chmod chown find grep id mkdir mv od rm stat sync timeout wc"
+_TOOLS: Final = "cat chmod chown find grep head id mkdir mv od rm stat sync timeout wc"
 
 MISSING_TOOLS: Final = (
     f'for i in {_TOOLS}; do command -v "$i" >/dev/null || echo "$i"; done; '
@@ -49,12 +49,13 @@ READ: Final = 'exec cat -- "$p"'
 
 EXISTS: Final = 'stat -c %F -- "$p" >/dev/null'
 
-# The size is compared because a cut link looks like the end of the data.
+# The size is compared because a cut link looks like the end of the data; and only so much is read
+# because the end of the data would have to wait for a packet of its own.
 WRITE: Final = (
     'd=${p%/*}; d=${d:-/}; mkdir -p -- "$d" || exit; '
     'for i in $earlier; do rm -f -- "$d/.crossfade-$i"; done; t=$d/.crossfade-$token; '
     "trap 'rm -f -- \"$t\"' EXIT; trap 'exit 1' HUP INT PIPE TERM; set -C; "
-    'cat > "$t" || exit; '
+    'head -c "$size" > "$t" || exit; '
     '[ "$(wc -c < "$t")" -eq "$size" ] || { echo "write: it did not arrive whole" >&2; exit 1; }; '
     'if [ -n "$owner" ]; then chown -- "$owner" "$t" || exit; fi; '
     'chmod -- "$mode" "$t" && sync -- "$t" && mv -fT -- "$t" "$p" && sync -- "$d"'

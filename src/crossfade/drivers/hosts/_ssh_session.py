@@ -25,9 +25,12 @@ _GRACE: Final = 2.0
 class Session:
     """A far shell that waits for its orders.  To be used in a ``with``, which leaves no process.
 
-    keep is how many bytes of each stream are kept, the last ones; None keeps all."""
+    keep is how many bytes of each stream are kept, the last ones; None keeps all.  marked says
+    that the command's part begins with a line of its own."""
 
-    def __init__(self, argv: Sequence[str], token: str, keep: int | None) -> None:
+    def __init__(
+        self, argv: Sequence[str], token: str, keep: int | None, *, marked: bool = False
+    ) -> None:
         self._process = subprocess.Popen(
             tuple(argv),
             stdin=subprocess.PIPE,
@@ -36,9 +39,10 @@ class Session:
             start_new_session=True,
         )
         self._events: SimpleQueue[str] = SimpleQueue()
-        mark = token.encode()
-        self.out = _Stream(piped(self._process.stdout), mark, keep, self._events)
-        self.err = _Stream(piped(self._process.stderr), mark, keep, self._events)
+        begin = token.encode() + b" begin " if marked else READY
+        signs = _line(begin), _line(token.encode() + b" end ")
+        self.out = _Stream(piped(self._process.stdout), signs, keep, self._events)
+        self.err = _Stream(piped(self._process.stderr), signs, keep, self._events)
         self._feeder: threading.Thread | None = None
 
     def __enter__(self) -> Session:
@@ -70,9 +74,9 @@ class Session:
         """Whether the session has not ended by itself."""
         return not (self.out.over and self.err.over)
 
-    def group(self) -> int:
-        """The process group of the far command; 0 when it did not begin."""
-        return self.err.group or 0
+    def began(self) -> bool:
+        """Whether the command's part began."""
+        return self.err.begin is not None
 
     def end(self) -> int:
         """End what is left on this side, with a little patience when all was said; the status."""
@@ -100,17 +104,34 @@ class Session:
             return
 
 
+def _line(start: bytes) -> re.Pattern[bytes]:
+    """A line of ours, with one word."""
+    return re.compile(re.escape(start) + rb"([a-z0-9]+)\n")
+
+
+_SHELL: Final = _line(READY)
+
+
 class _Stream:
-    """Reads a stream in a thread: what the login shell says, then ours, then the command."""
+    """Reads a stream in a thread: what the login shell says, then the command, then its end.
+
+    shell is the far shell's process id, begin the number in the line that begins the command's
+    part, word what stands in the one that ends it; each None until it came.  over says that the
+    stream has ended."""
 
     def __init__(
-        self, pipe: IO[bytes], token: bytes, keep: int | None, events: SimpleQueue[str]
+        self,
+        pipe: IO[bytes],
+        signs: tuple[re.Pattern[bytes], re.Pattern[bytes]],
+        keep: int | None,
+        events: SimpleQueue[str],
     ) -> None:
         self.shell: int | None = None
-        self.group: int | None = None
+        self.begin: int | None = None
         self.word: str | None = None
         self.over = False
-        self._pipe, self._token, self._keep, self._events = pipe, token, keep, events
+        self._pipe, self._keep, self._events = pipe, keep, events
+        self._begins, self._ends = signs
         self._noise = bytearray()
         self._kept = bytearray()
         self._thread = threading.Thread(target=self._read, daemon=True)
@@ -121,7 +142,7 @@ class _Stream:
         return bytes(self._kept if self._keep is None else self._kept[-self._keep :])
 
     def noise(self) -> bytes:
-        """What came before the command began."""
+        """The end of what came before the command's part."""
         return bytes(self._noise)
 
     def finish(self, timeout: float) -> None:
@@ -131,7 +152,7 @@ class _Stream:
     def _read(self) -> None:
         with self._pipe:
             while portion := os.read(self._pipe.fileno(), 65536):
-                if self.group is None:
+                if self.begin is None:
                     self._before(portion)
                 elif self.word is None:
                     self._within(portion)
@@ -139,22 +160,18 @@ class _Stream:
         self._events.put("over")
 
     def _before(self, portion: bytes) -> None:
-        """Look for the far shell, and for the beginning of the command."""
+        """Look for the far shell, and for the beginning of the command's part."""
         self._noise += portion
-        found = re.search(READY + rb"([0-9]+)\r?\n", self._noise)
-        if self.shell is None and found:
-            self.shell = int(found[1])
-            self._events.put("ready")
-        begin = re.search(self._token + rb" begin ([0-9]+)\n", self._noise)
-        end = re.search(self._token + rb" end ([a-z0-9]+)\n", self._noise)
+        begin, shell = self._begins.search(self._noise), _SHELL.search(self._noise)
+        rest = b""
         if begin:
-            self.group = int(begin[1])
+            self.begin = int(begin[1])
             rest = bytes(self._noise[begin.end() :])
-            del self._noise[begin.start() :]
+        if self.shell is None and shell:
+            self.shell = int(shell[1])
+            self._events.put("ready")
+        if begin:
             self._within(rest)
-        elif end:  # it could not even begin
-            self.word = end[1].decode()
-            self._events.put("end")
         else:
             del self._noise[:-_NOISE]
 
@@ -162,8 +179,7 @@ class _Stream:
         """Keep what the command says, up to its end."""
         start = max(0, len(self._kept) - _LONGEST_LINE)
         self._kept += portion
-        end = re.compile(self._token + rb" end ([a-z0-9]+)\n").search(self._kept, start)
-        if end:
+        if end := self._ends.search(self._kept, start):
             word = end[1].decode()
             del self._kept[end.start() :]
             self.word = word

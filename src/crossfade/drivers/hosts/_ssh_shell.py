@@ -5,8 +5,10 @@ environment, paths) follows on standard input as one line, which the far shell r
 and evaluates, so that what comes after the line is the command's own input.  A word that is not
 plain ASCII is written as octal numbers, and no byte of it is ever looked at by a shell's parser.
 
-The far shell answers on both streams with lines that begin with a token which nobody else knows:
-``TOKEN begin PID`` right before the command, and ``TOKEN end STATUS`` right after it.
+The far shell says on both streams that it is there.  What comes then is the command's, until a line
+with a token that nobody else knows: ``TOKEN end STATUS``.  Where sudo comes in between, which may
+talk as well, the command's part begins after a line ``TOKEN begin PID``.  There is no such line
+otherwise because each small packet may wait until the one before was acknowledged.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from typing import Final
 
 __all__ = [
     "READY",
+    "begun",
     "bootstrap",
     "command_line",
     "elevated",
@@ -40,13 +43,21 @@ _SPEAK: Final = "printf '{0} %s\\n' \"$1\" >&3; printf '{0} %s\\n' \"$1\" >&4"
 def bootstrap(mark: str) -> str:
     """The one command that ssh is given: a shell that reads its orders.  ``mark`` (letters and
     digits) tells it from others in lists of processes.  Every login shell understands it."""
-    return f"exec sh -c 'echo {READY.decode()}$$; {_READ}' crossfade-{mark}"
+    ready = f"echo {READY.decode()}$$"
+    return f"exec sh -c '{ready}; {ready} >&2; {_READ}' crossfade-{mark}"
 
 
 def elevated(account: str, mark: str) -> str:
-    """The order to go on as another account, by sudo and without a password."""
+    """The order to go on as another account, by sudo and without a password; the orders that
+    follow have to come after ``begun``."""
     user, shell = _value("_cf_u", account), f"sh -c '{_READ}' crossfade-{mark}"
     return f'{user}; exec sudo -n -H -u "$_cf_u" -- {shell}\n'
+
+
+def begun(token: str) -> str:
+    """Shell text that says where the command's part begins, and in which session."""
+    say = f"printf '{token} begin %s\\n' \"$4\""
+    return f"read -r _cf_l </proc/self/stat; set -- ${{_cf_l##*) }}; {say}; {say} >&2; "
 
 
 def command_line(
@@ -66,8 +77,7 @@ def command_line(
         there = _value("_cf_d", far_path(cwd))
         lines.append(f"{there}; cd \"$_cf_d\" || {{ _cf_m 'end directory'; exit; }}")
     lines.append("_cf_t=$(command -v timeout) || { _cf_m 'end timeout'; exit; }")
-    inner = ['read -r _cf_p _cf_x </proc/self/stat; _cf_m "begin $_cf_p"']
-    inner += [f'{_value("_cf_w", value)}; export {name}="$_cf_w"' for name, value in env.items()]
+    inner = [f'{_value("_cf_w", value)}; export {name}="$_cf_w"' for name, value in env.items()]
     inner.append("set --")
     inner += [_added(word) for word in argv]
     inner.append("exec 2>&4 3>&- 4>&-")
@@ -79,18 +89,21 @@ def command_line(
 def tools_line(token: str, orders: Sequence[str], values: Mapping[str, str]) -> str:
     """The order to work on files with the usual tools: shell text of ours, in which the values
     stand as variables.  The tools speak English, and what they make is private."""
-    speak = f"exec 3>&1 4>&2; _cf_m() {{ {_SPEAK.format(token)}; }}; _cf_m 'begin 0'"
+    speak = f"exec 3>&1 4>&2; _cf_m() {{ {_SPEAK.format(token)}; }}"
     given = [_value(name, value) for name, value in values.items()]
     inner = "; ".join(("LC_ALL=C; export LC_ALL; umask 077", *given, *orders))
     return f'{speak}; ( {inner} ) 3>&- 4>&-; _cf_m "end $?"\n'
 
 
-def ending(pid: int, mark: str, group: int) -> str:
-    """Shell text that kills what an earlier shell of ours still does, if it is still that one."""
-    groups = " ".join(f"-{one}" for one in (group, pid) if one > 1)
+def ending(pid: int, mark: str, session: int = 0) -> str:
+    """Shell text that kills an earlier shell of ours, if it is still that one, with all of its
+    session and of that which sudo gave it."""
+    sessions = "|".join(str(one) for one in (pid, session) if one > 1)
     return (
-        f"if grep -q crossfade-{mark} /proc/{pid}/cmdline 2>/dev/null; "
-        f"then kill -s KILL -- {groups} 2>/dev/null; fi"
+        f"if grep -q crossfade-{mark} /proc/{pid}/cmdline 2>/dev/null; then "
+        'for _cf_f in /proc/[0-9]*/stat; do read -r _cf_l <"$_cf_f" || continue; '
+        f"set -- ${{_cf_l##*) }}; case $4 in {sessions}) _cf_f=${{_cf_f%/stat}}; "
+        'kill -s KILL "${_cf_f#/proc/}";; esac; done 2>/dev/null; fi'
     )
 
 
