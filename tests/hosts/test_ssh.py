@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -390,6 +392,32 @@ def test_missing_tools(make_sshd: MakeSshd, make_host: MakeHost, tmp_path: Path)
     assert failed.value.code == "host-lacks-tool"
     assert "chown, head, od, sync, timeout" in failed.value.what
     assert code_of(lambda: host.run(("true",))) == "host-lacks-tool"
+
+
+def test_directories_of_the_dead(
+    make_sshd: MakeSshd, make_host: MakeHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who was killed leaves a directory behind; the next one removes it, and none in use."""
+    sshd = make_sshd()
+    monkeypatch.setattr("tempfile.tempdir", f"/tmp/cf-{os.getpid()}")
+    base = Path(tempfile.gettempdir())
+    base.mkdir()
+    try:
+        living = make_host(sshd)
+        living.run(("true",))
+        for name in ("crossfade-ssh-dead", "crossfade-ssh-new", "something else"):
+            (base / name).mkdir()
+        long_ago = time.time() - 10_000
+        for path in (place_of(living), base / "crossfade-ssh-dead", base / "something else"):
+            os.utime(path, (long_ago, long_ago))
+        other = make_host(sshd)
+        other.run(("true",))
+        left = {place_of(living).name, place_of(other).name, "crossfade-ssh-new", "something else"}
+        assert {path.name for path in base.iterdir()} == left
+        living.close()
+        other.close()
+    finally:
+        shutil.rmtree(base)
 
 
 def test_nothing_stays_when_nobody_closes(sshd: Sshd) -> None:
