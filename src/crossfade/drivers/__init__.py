@@ -4,7 +4,8 @@ Built-ins are listed here, for reading; they also stand under the entry-point gr
 ``crossfade.drivers``, where an outsider's driver is found as ``<kind>.<name>``.  Each kind has one
 way to be made:
 
-    hosts      Driver(secrets=callable)            installs   Driver(host, root, packages)
+    hosts      Driver(secrets=callable); another machine: Driver(destination, secrets=callable)
+    installs   Driver(host, root, packages)
     services   Driver(spec, keep)                  databases  Driver(name, path or endpoint)
     files      Driver(name, path)                  traffic    Driver(listen, directory)
 """
@@ -21,6 +22,7 @@ __all__ = ["BUILT_IN", "GROUP", "driver"]
 GROUP = "crossfade.drivers"
 BUILT_IN = {
     "hosts.local": "crossfade.drivers.hosts.local:LocalHost",
+    "hosts.ssh": "crossfade.drivers.hosts.ssh:SshHost",
     "services.process": "crossfade.drivers.services.process:ProcessService",
     "databases.sqlite": "crossfade.drivers.databases.sqlite:SqliteDatabase",
     "databases.postgres": "crossfade.drivers.databases.postgres.database:PostgresDatabase",

@@ -1,21 +1,24 @@
-"""Who listens at a TCP address of this machine, from the kernel's own tables."""
+"""Who listens at a TCP address, from the kernel's own tables: this machine's, or those read from
+another one."""
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from crossfade.drivers import sockdiag
 from crossfade.model import Address
 
-__all__ = ["listener", "listening_pids"]
+__all__ = ["IPAddress", "inodes_at", "listener", "listening_pids", "sockets"]
 
 _LISTEN: Final = "0A"
 _PROC: Final = Path("/proc")
+_TABLES: Final = ("net/tcp", "net/tcp6")
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -43,17 +46,23 @@ def listening_pids(address: Address) -> set[int]:
 
 
 def _inodes(address: Address) -> set[str]:
-    """The sockets that listen at an address, or everywhere."""
-    wanted = _addresses(address.host)
+    """The sockets of this machine that listen at an address, or everywhere."""
+    return inodes_at(address.port, _addresses(address.host), _listening())
+
+
+def inodes_at(
+    port: int, wanted: Collection[IPAddress], found: Iterable[tuple[IPAddress, int, str]]
+) -> set[str]:
+    """Which of the sockets found are in the way of a listener at the addresses wanted."""
     everywhere = any(one.is_unspecified for one in wanted)
     return {
         inode
-        for at, port, inode in _listening()
-        if port == address.port and (everywhere or at in wanted or _covers(at, wanted))
+        for at, its_port, inode in found
+        if its_port == port and (everywhere or at in wanted or _covers(at, wanted))
     }
 
 
-def _covers(at: IPAddress, wanted: set[IPAddress]) -> bool:
+def _covers(at: IPAddress, wanted: Collection[IPAddress]) -> bool:
     """Whether a wildcard listener takes connections for one of the addresses.
 
     One on ``::`` takes IPv4 connections as well, unless the program forbade it, which the tables
@@ -75,7 +84,7 @@ def _addresses(host: str) -> set[IPAddress]:
 
 
 def _listening() -> list[tuple[IPAddress, int, str]]:
-    """Address, port and socket inode of every listening TCP socket."""
+    """Every listening TCP socket of this machine."""
     try:
         return list(sockdiag.listening())
     except OSError:  # a kernel without it, or somebody who forbids it
@@ -83,22 +92,27 @@ def _listening() -> list[tuple[IPAddress, int, str]]:
 
 
 def _from_tables() -> Iterator[tuple[IPAddress, int, str]]:
-    for table in ("net/tcp", "net/tcp6"):
-        try:
-            lines = (_PROC / table).read_text("ascii").splitlines()[1:]
-        except OSError:
-            continue
-        for line in lines:
-            fields = line.split()
-            if fields[3] == _LISTEN:
-                host, _, port = fields[1].partition(":")
-                yield _ip(host), int(port, 16), fields[9]
+    for table in _TABLES:
+        with contextlib.suppress(OSError):
+            yield from sockets((_PROC / table).read_text("ascii"))
 
 
-def _ip(text: str) -> IPAddress:
+def sockets(
+    table: str, byteorder: Literal["little", "big"] = sys.byteorder
+) -> Iterator[tuple[IPAddress, int, str]]:
+    """Address, port and socket inode of every listening socket of a kernel's table, which is
+    written in its machine's byte order."""
+    for line in table.splitlines():
+        fields = line.split()
+        if len(fields) > 9 and fields[3] == _LISTEN:
+            host, _, port = fields[1].partition(":")
+            yield _ip(host, byteorder), int(port, 16), fields[9]
+
+
+def _ip(text: str, byteorder: str) -> IPAddress:
     """An address as the kernel prints it: 32-bit words in the machine's byte order, in hex."""
     raw = bytes.fromhex(text)
-    if sys.byteorder == "little":
+    if byteorder == "little":
         raw = b"".join(raw[at : at + 4][::-1] for at in range(0, len(raw), 4))
     found = ipaddress.ip_address(raw)
     if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped:

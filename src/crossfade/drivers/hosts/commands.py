@@ -14,7 +14,7 @@ from typing import IO, Final
 
 from crossfade.ports import Completed
 
-__all__ = ["KEPT", "TimedOut", "run"]
+__all__ = ["KEPT", "TimedOut", "feed", "piped", "run"]
 
 KEPT: Final = 1024 * 1024
 """How many bytes of each stream are kept: the last ones."""
@@ -52,8 +52,8 @@ def run(
         cwd=cwd,
         start_new_session=True,
     )
-    out, err = _Tail(_pipe(process.stdout)), _Tail(_pipe(process.stderr))
-    feeder = threading.Thread(target=_feed, args=(_pipe(process.stdin), stdin), daemon=True)
+    out, err = _Tail(piped(process.stdout)), _Tail(piped(process.stderr))
+    feeder = threading.Thread(target=feed, args=(piped(process.stdin), stdin), daemon=True)
     feeder.start()
     late = False
     try:
@@ -74,7 +74,8 @@ def run(
     return done
 
 
-def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
+def piped(pipe: IO[bytes] | None) -> IO[bytes]:
+    """A stream of a process that was started with pipes."""
     assert pipe is not None  # noqa: S101 (we asked for pipes)
     return pipe
 
@@ -86,7 +87,8 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def _feed(pipe: IO[bytes], data: bytes) -> None:
+def feed(pipe: IO[bytes], data: bytes) -> None:
+    """Give a command its input and close it; fine when it does not take all of it."""
     try:
         with pipe:
             pipe.write(data)

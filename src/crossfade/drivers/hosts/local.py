@@ -10,24 +10,14 @@ import shutil
 import stat
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Final
 
 from crossfade.drivers.hosts import commands
+from crossfade.drivers.hosts.telling import Teller, no_secrets
 from crossfade.drivers.listeners import listener
-from crossfade.errors import Failed
 from crossfade.model import Address
 from crossfade.ports import Completed
 
 __all__ = ["LocalHost"]
-
-_MASK: Final = "••••"
-_SHORTEST_SECRET: Final = 4
-_LONGEST_WORD: Final = 200
-_LAST_LINES: Final = 5
-
-
-def _no_secrets() -> Collection[str]:
-    return ()
 
 
 class LocalHost:
@@ -39,8 +29,8 @@ class LocalHost:
 
     name = "local"
 
-    def __init__(self, secrets: Callable[[], Collection[str]] = _no_secrets) -> None:
-        self._secrets = secrets
+    def __init__(self, secrets: Callable[[], Collection[str]] = no_secrets) -> None:
+        self._teller = Teller(secrets)
 
     def run(
         self,
@@ -58,53 +48,30 @@ class LocalHost:
         in ``ok`` (negative for a signal), command-timed-out after its whole process group was
         killed, command-missing, command-not-allowed.
         """
-        words, program = self._words(argv), self._words(argv[:1])
         if cwd is not None and not cwd.is_dir():
-            raise Failed("directory-missing", f"{cwd} is not a directory.", where=words)
+            raise self._teller.no_directory(argv, cwd)
         try:
             done = commands.run(argv, stdin=stdin, timeout=timeout, env=env, cwd=cwd)
         except FileNotFoundError as error:
-            raise Failed(
-                "command-missing", f"There is no program {program}.", where=words
-            ) from error
+            raise self._teller.no_program(argv) from error
         except OSError as error:
-            raise Failed(
-                "command-not-allowed", f"{program} cannot be run: {error.strerror}", where=words
-            ) from error
+            raise self._teller.not_allowed(argv, str(error.strerror)) from error
         except commands.TimedOut as late:
-            raise Failed(
-                "command-timed-out",
-                f"{program} did not end within {timeout:g} seconds and was killed.",
-                where=self._where(words, late.completed),
-            ) from None
+            raise self._teller.timed_out(late.completed, timeout) from None
         if done.status not in ok:
-            how = f"signal {-done.status}" if done.status < 0 else f"status {done.status}"
-            raise Failed(
-                "command-failed", f"{program} ended with {how}.", where=self._where(words, done)
-            )
+            raise self._teller.failed(done)
         return done
 
-    def _words(self, argv: Sequence[str]) -> str:
-        """A command for people: secrets masked, long words cut."""
-        return " ".join(_cut(self.masked(word)) for word in argv)
-
-    def _where(self, words: str, done: Completed) -> str:
-        text = self.masked(done.err.decode(errors="replace"))
-        return "\n".join((words, *text.splitlines()[-_LAST_LINES:]))
-
     def masked(self, text: str) -> str:
-        """A text with dots in place of every secret; longer secrets first."""
-        for value in sorted(self._secrets(), key=len, reverse=True):
-            if len(value) >= _SHORTEST_SECRET:
-                text = text.replace(value, _MASK)
-        return text
+        """A text with dots in place of every secret."""
+        return self._teller.masked(text)
 
     def read(self, path: Path) -> bytes:
         """The whole file.  Raises Failed(file-unreadable)."""
         try:
             return path.read_bytes()
         except OSError as error:
-            raise self._failed("file-unreadable", "read", path, error) from error
+            raise self._teller.about_file("file-unreadable", "read", path, *_why(error)) from error
 
     def write(self, path: Path, data: bytes, *, mode: int = 0o600) -> None:
         """Write a file atomically and durably; makes missing parents.
@@ -125,7 +92,9 @@ class LocalHost:
                 temporary.unlink(missing_ok=True)
             _sync_directory(path.parent)
         except OSError as error:
-            raise self._failed("file-unwritable", "written", path, error) from error
+            raise self._teller.about_file(
+                "file-unwritable", "written", path, *_why(error)
+            ) from error
 
     def exists(self, path: Path) -> bool:
         """Whether something stands at ``path``, a broken link included.
@@ -137,7 +106,9 @@ class LocalHost:
         except (FileNotFoundError, NotADirectoryError):
             return False
         except OSError as error:
-            raise self._failed("file-unreadable", "looked at", path, error) from error
+            raise self._teller.about_file(
+                "file-unreadable", "looked at", path, *_why(error)
+            ) from error
         return True
 
     def make_directory(self, path: Path, *, mode: int = 0o700) -> None:
@@ -153,9 +124,11 @@ class LocalHost:
             path.chmod(mode)
         except FileExistsError as error:
             if not path.is_dir():
-                raise self._failed("file-unwritable", "made", path, error) from error
+                raise self._teller.about_file(
+                    "file-unwritable", "made", path, *_why(error)
+                ) from error
         except OSError as error:
-            raise self._failed("file-unwritable", "made", path, error) from error
+            raise self._teller.about_file("file-unwritable", "made", path, *_why(error)) from error
 
     def remove(self, path: Path) -> None:
         """Remove a file or a whole tree; fine when it is gone.  A link is removed, not followed.
@@ -172,7 +145,9 @@ class LocalHost:
             if self.exists(path):
                 self.remove(path)  # an entry vanished under us: the rest is still to be removed
         except OSError as error:
-            raise self._failed("file-unwritable", "removed", path, error) from error
+            raise self._teller.about_file(
+                "file-unwritable", "removed", path, *_why(error)
+            ) from error
 
     def free_bytes(self, path: Path) -> int:
         """Bytes that we may still write where ``path`` is or will be."""
@@ -187,15 +162,10 @@ class LocalHost:
         """Who listens at ``address``; None when it is free."""
         return listener(address)
 
-    def _failed(self, code: str, done: str, path: Path, error: OSError) -> Failed:
-        name = self.masked(str(path))
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return Failed("disk-full", f"The disk is full: {name} cannot be {done}.", where=name)
-        return Failed(code, f"{name} cannot be {done}: {error.strerror}", where=name)
 
-
-def _cut(word: str) -> str:
-    return word if len(word) <= _LONGEST_WORD else f"{word[:_LONGEST_WORD]}…"
+def _why(error: OSError) -> tuple[str, bool]:
+    """The system's words, and whether the disk is full."""
+    return str(error.strerror), error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def _private(path: str, flags: int) -> int:
