@@ -314,7 +314,8 @@ class PlannedStep:
     """What one step will do, in sentences, and what going back costs once it was begun.
 
     touches are changes on the old side; pause says whether the step runs inside the pause; needs
-    is the disk space in bytes that it takes, by place; seconds is the predicted duration, if
+    is the disk space in bytes that it takes, by place, on the machine that runs us, needs_there on
+    the new side's; seconds is the predicted duration, if
     something was measured; problems make the run refuse, warnings do not.
     """
 
@@ -325,6 +326,7 @@ class PlannedStep:
     pause: bool = False
     seconds: float | None = None
     needs: Mapping[Path, int] = field(default_factory=dict)
+    needs_there: Mapping[Path, int] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
     warnings: tuple[str, ...] = ()
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from crossfade.engine import history
 from crossfade.errors import Refused
 from crossfade.model import Finding, Plan, PlannedStep, Problem
-from crossfade.ports import Step, Work
+from crossfade.ports import Host, Step, Work
 
 __all__ = ["make_plan", "refuse_problems"]
 
@@ -52,19 +52,19 @@ def make_plan(
 
 def _disk(work: Work, planned: Sequence[PlannedStep]) -> dict[str, tuple[int, int]]:
     """Bytes needed and free for each file system, named by the first place on it."""
-    host = work.new.host
-    names: dict[str, str] = {}
+    first: dict[str, tuple[str, Host, Path]] = {}
     needed: dict[str, int] = {}
     for step in planned:
-        for place, size in step.needs.items():
-            name = names.setdefault(host.file_system(place), str(place))
-            needed[name] = needed.get(name, 0) + size
-    free = {name: host.free_bytes(_path(planned, name)) for name in needed}
-    return {name: (size, free[name]) for name, size in needed.items()}
-
-
-def _path(planned: Sequence[PlannedStep], name: str) -> Path:
-    return next(place for step in planned for place in step.needs if str(place) == name)
+        for host, places in ((work.here, step.needs), (work.new.host, step.needs_there)):
+            for place, size in places.items():
+                system = host.file_system(place)
+                far = "" if host.name == work.here.name else f" on {host.name}"
+                first.setdefault(system, (f"{place}{far}", host, place))
+                needed[system] = needed.get(system, 0) + size
+    return {
+        name: (needed[system], host.free_bytes(place))
+        for system, (name, host, place) in first.items()
+    }
 
 
 def refuse_problems(plan: Plan) -> None:

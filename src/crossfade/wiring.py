@@ -14,13 +14,15 @@ from pathlib import Path
 
 import crossfade
 from crossfade.drivers import driver
+from crossfade.drivers.services.spawn import ProcessSpec
+from crossfade.drivers.services.systemd import SystemdService, UnitSpec
 from crossfade.engine import history
 from crossfade.engine.journal import SqliteJournal
 from crossfade.engine.lease import lease
 from crossfade.engine.work import AttemptWork, Silent
-from crossfade.manifest import Manifest, SideSpec, is_reference, load, resolve
+from crossfade.manifest import HostSpec, Manifest, SideSpec, is_reference, load, resolve
 from crossfade.model import Endpoint, Installation, Run, Side
-from crossfade.ports import Check, Database, Host, Limits, Teller, Traffic
+from crossfade.ports import Check, Database, Files, Host, Limits, Service, Teller, Traffic
 from crossfade.recipes import CheckSpec, PartSpec, fill
 from crossfade.serving import Joined, held_installation, process_spec
 
@@ -36,6 +38,8 @@ class WiredSite:
     teller: Teller = field(default_factory=Silent)
     max_pause: float | None = None
     copy_rate: float | None = None
+    _hosts: dict[HostSpec, Host] = field(default_factory=dict)
+    _shown: list[tuple[Mapping[str, str], tuple[Endpoint, ...]]] = field(default_factory=list)
 
     @property
     def upgrade(self) -> str:
@@ -81,6 +85,7 @@ class WiredSite:
             run=run,
             label=label,
             unmuted=unmuted,
+            here=driver("hosts", "local")(),
             old=old,
             new=there,
             traffic=self.traffic,
@@ -121,9 +126,7 @@ class WiredSite:
         manifest, recipe = self.manifest, self.manifest.recipe
         there = spec.installation(recipe.application, side)
         environment = self._environment(spec, there)
-        host: Host = driver("hosts", spec.host)(
-            secrets=lambda: self._secrets(environment, there.databases.values())
-        )
+        host = self._host_of(spec, there)
         self._write_passfiles(there, host)
         variables = there.variables()
         packages = tuple(fill(package, variables) for package in recipe.install.packages)
@@ -138,6 +141,7 @@ class WiredSite:
         if serves:
             service_spec = service_spec.plain()
         old = manifest.old.installation(recipe.application, Side.OLD)
+        at_old = host if spec is manifest.old else self._host_of(manifest.old, old)
         asked = [recipe.version] if recipe.version else []
         asked += [*recipe.checks, *manifest.checks]
         return Joined(
@@ -145,23 +149,72 @@ class WiredSite:
             held=held_installation(there, service_spec.doors),
             host=host,
             install=driver("installs", recipe.install.driver)(host, spec.root, packages),
-            service=driver("services", recipe.service.driver)(service_spec, manifest.state / "run"),
+            service=self._service(spec, service_spec, host),
             installed_version=self._installed_version(there, host),
             health=self._check(recipe.health, there, host),
             checks=tuple(self._check(check, there, host) for check in asked),
             find_databases=lambda: {
-                part.name: self._database(part, old, there, host) for part in recipe.databases
+                part.name: self._database(part, old, there, host, at_old)
+                for part in recipe.databases
             },
             find_files=lambda: {
-                part.name: driver("files", part.driver)(
-                    part.name, _place(locate(part, old, host), old, there)
-                )
+                part.name: self._tree(part, _place(locate(part, old, at_old), old, there), host)
                 for part in recipe.files
             },
         )
 
+    def _host_of(self, spec: SideSpec, there: Installation) -> Host:
+        """The machine of a side.  One that is reached by a connection is made once."""
+        environment = self._environment(spec, there)
+        if spec.host.driver == "local":
+            made: Host = driver("hosts", "local")(
+                secrets=lambda: self._secrets(environment, there.databases.values())
+            )
+            return made
+        if spec.host not in self._hosts:
+            far = driver("hosts", spec.host.driver)(
+                spec.host.destination,
+                config=spec.host.config,
+                secrets=lambda: [
+                    secret
+                    for environment, databases in self._shown
+                    for secret in self._secrets(environment, databases)
+                ],
+            )
+            self._hosts[spec.host] = far.acting_as(True) if spec.host.sudo else far
+        self._shown.append((environment, tuple(there.databases.values())))
+        return self._hosts[spec.host]
+
+    def _service(self, spec: SideSpec, process: ProcessSpec, host: Host) -> Service:
+        kind = driver("services", spec.service.driver)
+        if spec.service.driver != "systemd":
+            made: Service = kind(process, self.manifest.state / "run")
+            return made
+        old = self.manifest.old
+        ours = spec is not old
+        like: SystemdService | None = None
+        moved: dict[str, str] = {}
+        if ours and old.service.driver == "systemd":
+            there = old.installation(self.manifest.recipe.application, Side.OLD)
+            before = UnitSpec(old.service.unit, process, ours=False)
+            like = kind(before, self._host_of(old, there))
+            pairs = ((old.root, spec.root), (old.config, spec.config), (old.data, spec.data))
+            moved = {str(here): str(there) for here, there in pairs}
+        unit = UnitSpec(spec.service.unit, process, ours, like, moved, spec.service.user)
+        service: Service = kind(unit, host)
+        return service
+
+    def _tree(self, part: PartSpec, path: Path, host: Host) -> Files:
+        """A tree; where either side is on another machine, both are looked at by commands."""
+        sides = (self.manifest.old, self.manifest.new)
+        if all(side.host.driver == "local" for side in sides):
+            made: Files = driver("files", part.driver)(part.name, path)
+            return made
+        far: Files = driver("files", f"far-{part.driver}")(part.name, path, host)
+        return far
+
     def _database(
-        self, part: PartSpec, old: Installation, there: Installation, host: Host
+        self, part: PartSpec, old: Installation, there: Installation, host: Host, at_old: Host
     ) -> Database:
         from crossfade.configuration import locate
 
@@ -169,8 +222,12 @@ class WiredSite:
         if endpoint := there.databases.get(part.name):
             rate = self.copy_rate or self.manifest.limits.copy_rate
             made: Database = kind(part.name, endpoint, strategy=endpoint.strategy, rate=rate)
+        elif host.name != "local":
+            place = _place(locate(part, old, at_old), old, there)
+            far = driver("databases", f"far-{part.driver}")
+            made = far(part.name, place, host, scratch=self.manifest.state)
         else:
-            made = kind(part.name, _place(locate(part, old, host), old, there))
+            made = kind(part.name, _place(locate(part, old, at_old), old, there))
         return made
 
     def _mark(self, spec: SideSpec) -> str:

@@ -58,20 +58,24 @@ def test_paths_move_and_nothing_else() -> None:
 def test_our_part_replaces_every_command() -> None:
     """What the old unit ran is taken back before ours is said; nothing in a word is special."""
     part = our_part(
-        ["/a b/run", "100%", "$HOME", 'say "x"\\', "zwei\nZeilen"], "/data", {"K": "5%"}
+        ["/a b/run", "100%", "$HOME", 'say "x"\\', "zwei\nZeilen"],
+        "/data",
+        {"User": "app"},
+        "/etc/5%",
     )
     found = settings([FRAGMENT, part])
     assert without_ours(found) == []
     (command,) = [s.value for s in found if s.name == "ExecStart"]
     assert command == '"/a b/run" "100%%" "$$HOME" "say \\"x\\"\\\\" "zwei\\nZeilen"'
-    assert 'Environment="K=5%%"\n' in part
+    assert "User=app\n" in part
+    assert "EnvironmentFile=/etc/5%%\n" in part
 
 
 @pytest.mark.parametrize("path", ["/a\nExecStart=/bin/sh", " /a", "/a ", "/a\\", ""])
 def test_paths_that_cannot_be_said(path: str) -> None:
     """A path can never become a setting of its own."""
     with pytest.raises(ValueError, match="no such path"):
-        our_part(["/bin/true"], path, {})
+        our_part(["/bin/true"], path, {}, "/file")
 
 
 def test_secrets_for_a_file() -> None:

@@ -6,7 +6,8 @@ way to be made:
 
     hosts      Driver(secrets=callable); another machine: Driver(destination, secrets=callable)
     installs   Driver(host, root, packages)
-    services   Driver(spec, keep)                  databases  Driver(name, path or endpoint)
+    services   Driver(spec, keep), systemd Driver(unit, host)
+    databases  Driver(name, path or endpoint)
     files      Driver(name, path)                  traffic    Driver(listen, directory)
 """
 
@@ -24,9 +25,12 @@ BUILT_IN = {
     "hosts.local": "crossfade.drivers.hosts.local:LocalHost",
     "hosts.ssh": "crossfade.drivers.hosts.ssh:SshHost",
     "services.process": "crossfade.drivers.services.process:ProcessService",
+    "services.systemd": "crossfade.drivers.services.systemd:SystemdService",
     "databases.sqlite": "crossfade.drivers.databases.sqlite:SqliteDatabase",
+    "databases.far-sqlite": "crossfade.drivers.databases.sqlite_far:FarSqlite",
     "databases.postgres": "crossfade.drivers.databases.postgres.database:PostgresDatabase",
     "databases.mysql": "crossfade.drivers.databases.mysql.database:MysqlDatabase",
+    "files.far-tree": "crossfade.drivers.files.far:FarTree",
     "files.tree": "crossfade.drivers.files.tree:TreeFiles",
     "traffic.gateway": "crossfade.drivers.traffic.gateway:GatewayTraffic",
     "installs.python": "crossfade.drivers.installs.python:PythonInstall",

@@ -15,6 +15,7 @@ from crossfade.ports import (
     Carrier,
     Configuration,
     DeadMan,
+    Host,
     Journal,
     Limits,
     Parts,
@@ -49,6 +50,7 @@ class AttemptWork:
     run: Run
     label: str
     unmuted: bool
+    here: Host
     old: Parts
     new: Parts
     traffic: Traffic

@@ -3,10 +3,18 @@
 from crossfade.manifest._load import SCHEMA, load
 from crossfade.manifest._secrets import is_reference, resolve
 from crossfade.manifest._skeleton import skeleton
-from crossfade.manifest._spec import Limits, Manifest, ServiceOverrides, SideSpec, TrafficSpec
+from crossfade.manifest._spec import (
+    HostSpec,
+    Limits,
+    Manifest,
+    ServiceOverrides,
+    SideSpec,
+    TrafficSpec,
+)
 
 __all__ = [
     "SCHEMA",
+    "HostSpec",
     "Limits",
     "Manifest",
     "ServiceOverrides",

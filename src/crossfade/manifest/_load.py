@@ -16,9 +16,16 @@ from crossfade.manifest._databases import (
     with_recipe,
 )
 from crossfade.manifest._rules import rule_complaints
-from crossfade.manifest._spec import Limits, Manifest, ServiceOverrides, SideSpec, TrafficSpec
+from crossfade.manifest._spec import (
+    HostSpec,
+    Limits,
+    Manifest,
+    ServiceOverrides,
+    SideSpec,
+    TrafficSpec,
+)
 from crossfade.model import Address, Endpoint
-from crossfade.recipes import check_spec
+from crossfade.recipes import Recipe, check_spec
 from crossfade.recipes import load as load_recipe
 from crossfade.recipes._validate import complain, load_schema, parse
 from crossfade.recipes._yaml import Document, Keys
@@ -76,11 +83,13 @@ def _manifest(document: Document, path: Path) -> Manifest:
     data: Any = document.data
     base = path.parent
     state = _path(base, data.get("state", ".crossfade"))
-    old = _side(document, ("old",), base, state, {})
-    new = _side(document, ("new",), base, state, old.databases)
+    application = load_recipe(data["application"], base)
+    old = _side(document, ("old",), base, state, {}, application)
+    new = _side(document, ("new",), base, state, old.databases, application)
+    if new.host == old.host and new.service.unit == old.service.unit:
+        new = replace(new, service=_named_apart(new, application.application))
     limits = data.get("limits", {})
-    application = data["application"]
-    recipe = chosen(load_recipe(application, base), old.databases, new.databases)
+    recipe = chosen(application, old.databases, new.databases)
     rehearsal = _rehearsal(data["new"]["rehearsal"], new, base, state)
     old, new, rehearsal = (
         replace(side, databases=with_recipe(recipe, side.databases))
@@ -111,16 +120,22 @@ def _manifest(document: Document, path: Path) -> Manifest:
 
 
 def _side(
-    document: Document, keys: Keys, base: Path, state: Path, like: Mapping[str, Endpoint]
+    document: Document,
+    keys: Keys,
+    base: Path,
+    state: Path,
+    like: Mapping[str, Endpoint],
+    recipe: Recipe,
 ) -> SideSpec:
     name = str(keys[0])
     data: Any = document.data
     side: Data = data[name]
     service: Data = side.get("service", {})
+    host = _host(side.get("host", "local"), base)
     home = _path(base, side["data"])
     return SideSpec(
         version=document.raw[(*keys, "version")],
-        host=side.get("host", "local"),
+        host=host,
         root=_path(base, side["root"]),
         data=home,
         config=_path(base, side["config"]) if "config" in side else home,
@@ -129,6 +144,11 @@ def _side(
             log=_path(base, service["log"]) if "log" in service else state / "log" / f"{name}.log",
             environment=dict(service.get("environment", {})),
             pid_file=_path(base, service["pid_file"]) if "pid_file" in service else None,
+            driver=service.get(
+                "driver", recipe.service.driver if host.driver == "local" else "systemd"
+            ),
+            unit=service.get("unit", f"{recipe.application}.service"),
+            user=service.get("user", ""),
         ),
         databases=endpoints(side.get("databases", {}), base, state, like),
     )
@@ -141,7 +161,8 @@ def _rehearsal(data: Data, new: SideSpec, base: Path, state: Path) -> SideSpec:
         config = _path(base, data["config"])
     else:
         config = home if new.config == new.data else _beside(new.config)
-    service = ServiceOverrides(state / "log" / "rehearsal.log", new.service.environment)
+    unit = f"{new.service.unit.removesuffix('.service')}-rehearsal.service"
+    service = replace(new.service, log=state / "log" / "rehearsal.log", pid_file=None, unit=unit)
     return replace(
         new,
         data=home,
@@ -150,6 +171,20 @@ def _rehearsal(data: Data, new: SideSpec, base: Path, state: Path) -> SideSpec:
         service=service,
         databases=rehearsal_endpoints(data.get("databases", {}), new.databases, base, state),
     )
+
+
+def _named_apart(new: SideSpec, application: str) -> ServiceOverrides:
+    """Two units on one machine have two names."""
+    return replace(new.service, unit=f"{application}-{new.version}.service")
+
+
+def _host(data: str | Data, base: Path) -> HostSpec:
+    if data == "local":
+        return HostSpec()
+    if isinstance(data, str):
+        return HostSpec("ssh", data)
+    config = _path(base, data["config"]) if "config" in data else None
+    return HostSpec("ssh", data["ssh"], data.get("sudo", False), config)
 
 
 def _beside(path: Path) -> Path:

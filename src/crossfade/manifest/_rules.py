@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from crossfade.manifest._secrets import holds_userinfo, is_reference
-from crossfade.manifest._spec import Manifest, SideSpec
+from crossfade.manifest._spec import HostSpec, Manifest, SideSpec
 from crossfade.model import Address
 from crossfade.recipes import is_secret_name
 from crossfade.recipes._load import placeholder_complaints
@@ -29,8 +29,8 @@ _REFERENCE = "secrets by reference (file:, env:), never by value"
 
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+!_-]*\Z")
 
-Place = tuple[str, Keys, Path]
-"""Whose it is (old, new, rehearsal), the key that says it, and the real path."""
+Place = tuple[str, Keys, Path, HostSpec]
+"""Whose it is (old, new, rehearsal), the key that says it, the real path, and its machine."""
 
 
 def rule_complaints(document: Document, manifest: Manifest) -> list[Complaint]:
@@ -100,17 +100,21 @@ def _place_complaints(document: Document, manifest: Manifest) -> Iterator[Compla
         *_places("rehearsal", ("new", "rehearsal"), manifest.rehearsal),
     ]
     for one, two in combinations(places, 2):
+        if one[3] != two[3]:
+            continue
         relation = _relation(two[2], one[2])
         if relation and not _harmless(one, two, relation):
             yield _complaint(document, two[1], f"is {relation} {dotted(one[1])}")
-    state = _real(manifest.state)
-    for _, keys, path in places:
+    yield from _far_place_complaints(document, manifest)
+    here = [place[:3] for place in places if place[3].driver == "local"]
+    state = _real(manifest.state, HostSpec())
+    for _, keys, path in here:
         relation = _relation(state, path)
         if relation in ("the same directory as", "inside"):
             yield _complaint(document, ("state",), f"is {relation} {dotted(keys)}")
     for name, side in (("old", manifest.old), ("new", manifest.new)):
-        log = _real(side.service.log)
-        for owner, keys, path in places:
+        log = _real(side.service.log, HostSpec())
+        for owner, keys, path in here:
             if owner not in (name, "rehearsal" if name == "new" else name) and _inside(log, path):
                 yield _complaint(document, (name, "service", "log"), f"is inside {dotted(keys)}")
 
@@ -119,7 +123,25 @@ def _places(owner: str, keys: Keys, side: SideSpec) -> list[Place]:
     named: dict[str, Path] = {"data": side.data, "config": side.config}
     if owner != "rehearsal":  # its program is the new side's
         named = {"root": side.root, **named}
-    return [(owner, (*keys, name), _real(path)) for name, path in named.items()]
+    return [
+        (owner, (*keys, name), _real(path, side.host), side.host) for name, path in named.items()
+    ]
+
+
+def _far_place_complaints(document: Document, manifest: Manifest) -> Iterator[Complaint]:
+    """Paths of another machine count from nowhere here."""
+    sides: dict[Keys, SideSpec] = {("old",): manifest.old, ("new",): manifest.new}
+    for keys, side in sides.items():
+        written = _value(document, keys)
+        if side.host.driver == "local":
+            continue
+        for name in ("root", "data", "config"):
+            if name in written and not str(written[name]).startswith("/"):
+                text = "must be absolute: it is on another machine"
+                yield _complaint(document, (*keys, name), text)
+        if side.service.driver == "process":
+            text = "is for programs of this machine; on others: systemd"
+            yield _complaint(document, (*keys, "service", "driver"), text)
 
 
 def _harmless(one: Place, two: Place, relation: str) -> bool:
@@ -142,8 +164,8 @@ def _inside(path: Path, other: Path) -> bool:
     return path.is_relative_to(other)
 
 
-def _real(path: Path) -> Path:
-    return Path(os.path.realpath(path))
+def _real(path: Path, host: HostSpec) -> Path:
+    return Path(os.path.realpath(path)) if host.driver == "local" else path
 
 
 def _secret_complaints(document: Document) -> Iterator[Complaint]:
@@ -176,7 +198,11 @@ def _complaint(document: Document, keys: Keys, text: str) -> Complaint:
 
 
 def _at(document: Document, keys: Keys) -> str:
+    return str(_value(document, keys))
+
+
+def _value(document: Document, keys: Keys) -> Any:
     value: Any = document.data
     for key in keys:
         value = value[key]
-    return str(value)
+    return value

@@ -9,7 +9,25 @@ from pathlib import Path
 from crossfade.model import Address, Endpoint, Installation, Side
 from crossfade.recipes import CheckSpec, Recipe
 
-__all__ = ["Limits", "Manifest", "ServiceOverrides", "SideSpec", "TrafficSpec"]
+__all__ = ["HostSpec", "Limits", "Manifest", "ServiceOverrides", "SideSpec", "TrafficSpec"]
+
+
+@dataclass(frozen=True, slots=True)
+class HostSpec:
+    """The machine of one side: ``local``, or one that ``ssh destination`` reaches.
+
+    sudo says that root's rights come from sudo there; config is an ssh configuration in place of
+    the operator's."""
+
+    driver: str = "local"
+    destination: str = ""
+    sudo: bool = False
+    config: Path | None = None
+
+    @property
+    def name(self) -> str:
+        """What reports call it."""
+        return self.destination or self.driver
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,12 +35,16 @@ class ServiceOverrides:
     """What this site says about one side's service, besides the recipe.
 
     environment values may be secret references (see ``resolve``); pid_file is where the old side's
-    own pid file is, if it has one.
+    own pid file is, if it has one.  driver and unit say how it runs; user is the account that a new
+    unit runs as, empty for the old unit's.
     """
 
     log: Path
     environment: Mapping[str, str] = field(default_factory=dict)
     pid_file: Path | None = None
+    driver: str = "process"
+    unit: str = ""
+    user: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +54,7 @@ class SideSpec:
     databases are those on servers, by the recipe's names."""
 
     version: str
-    host: str
+    host: HostSpec
     root: Path
     data: Path
     config: Path
@@ -46,7 +68,7 @@ class SideSpec:
             application=application,
             version=self.version,
             side=side,
-            host=self.host,
+            host=self.host.name,
             root=self.root,
             config=self.config,
             data=self.data,

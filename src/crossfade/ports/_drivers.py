@@ -54,6 +54,10 @@ class Host(Protocol):
     ) -> Completed:
         """Run a command to its end.  Raises Failed for any status not in ``ok``, or on timeout."""
 
+    def outside(self, argv: Sequence[str]) -> tuple[str, ...]:
+        """The command with which somebody else on this machine (the dead-man's switch) runs
+        ``argv`` there; it ends with 255 when the host cannot be reached."""
+
     def read(self, path: Path) -> bytes:
         """The whole file.  Raises Failed when it cannot be read."""
 
@@ -112,6 +116,19 @@ class Service(Protocol):
 
     def log_tail(self, lines: int) -> list[str]:
         """The last lines of its log."""
+
+    def at_boot(self) -> bool | None:
+        """Whether the machine starts it when it boots; None where nothing can say so."""
+
+    def set_at_boot(self, on: bool) -> None:
+        """Say whether the machine starts it when it boots, where that can be said."""
+
+    def own(self, paths: Sequence[Path]) -> None:
+        """Give files that we wrote to the account that it runs as, where that is another one."""
+
+    def remove(self) -> None:
+        """Remove what we made for it on its machine, the program's own files aside; fine when
+        there is nothing.  Somebody else's is left alone."""
 
 
 class Doing(Protocol):

@@ -69,7 +69,7 @@ class Carrying:
 
     strategy is dump (copied inside the pause) or stream; why is one sentence, said when it is not
     the kind's best.  size is bytes of the old database; needs is disk space in bytes by place, on
-    this host; touches are changes on the old side.
+    this machine, needs_there on the new side's; touches are changes on the old side.
     facts must not change between rehearsal and cutover (schema's fingerprint, versions).
     """
 
@@ -79,6 +79,7 @@ class Carrying:
     actions: tuple[str, ...] = ()
     touches: tuple[str, ...] = ()
     needs: Mapping[Path, int] = field(default_factory=dict)
+    needs_there: Mapping[Path, int] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
     warnings: tuple[str, ...] = ()
     facts: Mapping[str, str] = field(default_factory=dict)

@@ -74,15 +74,17 @@ class Work(Protocol):
     """What a step gets: both sides, the gate, the journal's once(), and places of its own.
 
     label names this attempt ("cutover-2") and directory is its own place below the state
-    directory.  held is closed when the attempt ends: fences and the keeper of the pause's lease
-    live there.  straight is the new side's configuration with the databases' own addresses, once
-    it was made.  pause_began is the wall clock at the hold, or None outside a pause.  unmuted says
-    that the operator accepts a rehearsal whose effects are not muted.
+    directory, on this machine, which is here.  held is closed when the attempt ends: fences and the
+    keeper of the pause's lease live there.  straight is the new side's configuration with the
+    databases' own addresses, once it was made.  pause_began is the wall clock at the hold, or None
+    outside a pause.  unmuted says that the operator accepts a rehearsal whose effects are not
+    muted.
     """
 
     run: Run
     label: str
     unmuted: bool
+    here: Host
     old: Parts
     new: Parts
     traffic: Traffic

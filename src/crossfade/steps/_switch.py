@@ -6,7 +6,7 @@ from crossfade.ports import Parts, Work
 from crossfade.steps._health import wait_healthy
 from crossfade.steps._pause import GATE_LATER
 
-__all__ = ["switch_to", "take_token"]
+__all__ = ["change_at_boot", "switch_to", "take_token"]
 
 
 def take_token(work: Work) -> None:
@@ -18,6 +18,14 @@ def take_token(work: Work) -> None:
             "The lease of the pause ran out before the commit point.",
             where=f"dead-man's switch: {work.dead_man.state()}",
         )
+
+
+def change_at_boot(to: Parts, away: Parts) -> None:
+    """The side that serves is started when its machine boots, if either side was; the other one
+    no longer.  Fine when it was done."""
+    wanted = {away.service.at_boot(), to.service.at_boot()}
+    to.service.set_at_boot(wanted != {False})  # None: a side that nothing could start at boot
+    away.service.set_at_boot(False)
 
 
 def switch_to(work: Work, to: Parts, away: Parts) -> list[Finding]:

@@ -15,15 +15,18 @@ def preview(work: Work) -> PlannedStep:
     """How each database will be carried, what that needs, and what it touches."""
     plans = {n: carrier.preview() for n, carrier in work.carriers.items()}
     needs: dict[Path, int] = {}
+    needs_there: dict[Path, int] = {}
     for plan in plans.values():
-        for place, size in plan.needs.items():
-            needs[place] = needs.get(place, 0) + size
+        for total, part in ((needs, plan.needs), (needs_there, plan.needs_there)):
+            for place, size in part.items():
+                total[place] = total.get(place, 0) + size
     return PlannedStep(
         name,
         tuple(action for plan in plans.values() for action in plan.actions),
         reversal,
         touches=tuple(touch for plan in plans.values() for touch in plan.touches),
         needs=needs,
+        needs_there=needs_there,
         problems=tuple(problem for plan in plans.values() for problem in plan.problems),
         warnings=tuple(
             warning

@@ -48,6 +48,7 @@ def run(work: Work) -> Evidence:
         work.new.host.write(place / OURS, work.label.encode())
     written = work.configuration.render(work.new.held) if work.new.held else rendering
     _write(work, written)
+    work.new.service.own([*_places(work), *map(Path, written.files)])
     return Evidence(
         name, (*rendering.findings, _written(work, written)), {"difference": rendering.difference}
     )
@@ -75,6 +76,7 @@ def undo(work: Work) -> Evidence:
 def clear(work: Work) -> None:
     """Remove the new side's data and configuration, but only what we made."""
     work.new.service.stop(timeout=5.0)
+    work.new.service.remove()
     for place in _places(work):
         if work.new.host.exists(place / OURS):
             work.new.host.remove(place)

@@ -17,7 +17,9 @@ def preview(work: Work) -> PlannedStep:
         entries, size = tree.size()
         total += size
         actions.append(f"copy {n}: {entries} entries, {size / 1e6:.1f} MB, while in use")
-    return PlannedStep(name, tuple(actions), reversal, needs={work.new.installation.data: total})
+    return PlannedStep(
+        name, tuple(actions), reversal, needs_there={work.new.installation.data: total}
+    )
 
 
 def run(work: Work) -> Evidence:

@@ -1,7 +1,10 @@
 """Step 9: archive the old side, remove it, and remove every trace of the upgrade from it."""
 
 import json
+import os
+import shutil
 from pathlib import Path
+from typing import BinaryIO
 
 from crossfade.errors import Failed
 from crossfade.model import Evidence, Finding, PlannedStep, Problem, Reversal, Side
@@ -11,6 +14,8 @@ __all__ = ["name", "preview", "reversal", "run", "undo"]
 
 name = "retire"
 reversal = Reversal.IMPOSSIBLE
+_CHUNK = 1 << 20
+_COMPARE = ("sh", "-c", 'exec tar --compare --gzip --file - --directory "$1" >&2', "sh")
 
 
 def preview(work: Work) -> PlannedStep:
@@ -84,38 +89,26 @@ def old_places(work: Work) -> list[Path]:
 
 
 def _archive(work: Work, place: Path) -> Finding:
+    """Archive a directory of the old side on this machine, and compare every byte."""
     archive = work.directory / "archive" / f"{place.name}.tar.gz"
     host = work.old.host
-    host.make_directory(archive.parent)
-    host.run(
-        (
-            "tar",
-            "--create",
-            "--gzip",
-            "--file",
-            str(archive),
-            "--directory",
-            str(place.parent),
-            "--xattrs",
-            "--sparse",
-            "--numeric-owner",
-            place.name,
-        ),
-        timeout=86400,
-    )
-    compared = host.run(
-        ("tar", "--compare", "--gzip", "--file", str(archive), "--directory", str(place.parent)),
-        timeout=86400,
-        ok=(0, 1, 2),
-    )
-    host.write(archive.with_suffix(".json"), json.dumps({"from": str(place)}).encode())
-    said = (compared.err or compared.out).decode("utf-8", "replace").strip()[
-        :200
-    ] or "no difference"
-    return Finding(
-        f"the archive of {place} reads back equal",
-        "no difference",
-        said,
-        "tar --compare",
-        compared.status == 0,
-    )
+    work.here.make_directory(archive.parent)
+    create = ("tar", "--create", "--gzip", "--xattrs", "--sparse", "--numeric-owner")
+    argv = (*create, "--directory", str(place.parent), "--", place.name)
+    with host.reading(argv) as data, _private(archive) as file:
+        shutil.copyfileobj(data, file, _CHUNK)
+        file.flush()
+        os.fsync(file.fileno())
+    said = "no difference"
+    try:
+        with archive.open("rb") as file, host.feeding((*_COMPARE, str(place.parent))) as into:
+            shutil.copyfileobj(file, into, _CHUNK)
+    except Failed as failed:
+        said = failed.where[-200:]
+    work.here.write(archive.with_suffix(".json"), json.dumps({"from": str(place)}).encode())
+    claim = f"the archive of {place} reads back equal"
+    return Finding.equal(claim, "no difference", said, "tar --compare")
+
+
+def _private(path: Path) -> BinaryIO:
+    return open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb")  # noqa: PTH123

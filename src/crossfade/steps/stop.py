@@ -103,8 +103,8 @@ def positions(work: Work, without: Container[str] = ()) -> dict[str, str]:
 def _end_rehearsal(work: Work) -> Evidence:
     let_go = restore.undo(work)
     done = configure.undo(work)
-    work.new.host.remove(work.directory / "backup")
-    work.new.host.remove(work.directory / "last")
+    work.here.remove(work.directory / "backup")
+    work.here.remove(work.directory / "last")
     running = work.new.service.look().running
     gone = Finding.equal("the copy runs", False, running, "service")
     return Evidence(name, (*let_go.findings, *done.findings, gone))

@@ -10,6 +10,7 @@ from crossfade.ports import Carrying, Doing, WayBack
 
 if TYPE_CHECKING:
     from crossfade.drivers.databases.sqlite import SqliteDatabase
+    from crossfade.drivers.databases.sqlite_far import FarSqlite
 
 __all__ = ["SqliteCarrier"]
 
@@ -17,7 +18,12 @@ __all__ = ["SqliteCarrier"]
 class SqliteCarrier:
     """Implements ``ports.Carrier`` by whole copies; ``directory`` is the attempt's own place."""
 
-    def __init__(self, old: SqliteDatabase, new: SqliteDatabase, directory: Path) -> None:
+    def __init__(
+        self,
+        old: SqliteDatabase | FarSqlite,
+        new: SqliteDatabase | FarSqlite,
+        directory: Path,
+    ) -> None:
         self.name = old.name
         self.old = old
         self.new = new
@@ -27,8 +33,13 @@ class SqliteCarrier:
         """Copied once before the pause and once inside it."""
         size = self.old.size()
         actions = (f"copy database {self.name} ({self.old.describe()}) while it is in use",)
-        needs = {self.directory: size, self.new.path.parent: 2 * size}
-        return Carrying("dump", size=size, actions=actions, needs=needs)
+        return Carrying(
+            "dump",
+            size=size,
+            actions=actions,
+            needs={self.directory: size},
+            needs_there={self.new.path.parent: 2 * size},
+        )
 
     def back_up(self, on: Doing) -> list[Finding]:
         """A copy in the attempt's own place, proven by SQLite's integrity check."""
@@ -122,4 +133,6 @@ class SqliteCarrier:
         return self.directory / kind / self.name
 
     def _copy(self, kind: str) -> SqliteDatabase:
-        return type(self.old)(self.name, self._kept(kind))
+        from crossfade.drivers.databases.sqlite import SqliteDatabase
+
+        return SqliteDatabase(self.name, self._kept(kind))

@@ -77,7 +77,7 @@ class Asking:
         self._teller = teller
         self._host = host
         self._patience = patience
-        self._account = account
+        self.account = account
         self._places = threading.BoundedSemaphore(_SESSIONS)
 
     def by(self, account: str) -> Asking:
@@ -129,7 +129,7 @@ class Asking:
             socket = self._connection.up()
             began = time.monotonic()
             argv = self._connection.command(socket, shell.bootstrap(mark))
-            with Session(argv, token, request.keep, marked=bool(self._account)) as session:
+            with Session(argv, token, request.keep, marked=bool(self.account)) as session:
                 pid = session.ready(self._connection.way.silence)
                 if pid is None:
                     return self._not_ready(session, socket, request)
@@ -149,9 +149,9 @@ class Asking:
             return Told(word, session.out.data(), session.err.data(), seconds)
 
     def _as_account(self, mark: str, token: str) -> str:
-        if not self._account:
+        if not self.account:
             return ""
-        return shell.elevated(self._account, mark) + shell.begun(token)
+        return shell.elevated(self.account, mark) + shell.begun(token)
 
     def _not_ready(self, session: Session, socket: Path, request: Request) -> _Lost:
         """No far shell came: the link is cut, or the host does not want one."""
@@ -183,7 +183,7 @@ class Asking:
 
     def _unusable(self, session: Session, request: Request) -> Failed:
         """The error for a shell, or a sudo, that ended without having done anything."""
-        if self._account:
+        if self.account:
             raise _SudoFailed
         noise = session.err.noise() or session.out.noise()
         said = self._teller.masked(noise[-_LAST_WORDS:].decode(errors="replace")).strip()
@@ -192,20 +192,20 @@ class Asking:
 
     def _sudo_trouble(self) -> Failed:
         def order(token: str, _: Sequence[str]) -> str:
-            return shell.tools_line(token, (sudo.PROBE,), {"account": self._account})
+            return shell.tools_line(token, (sudo.PROBE,), {"account": self.account})
 
         told = self.by("").ask(Request(order, "sudo"))
         said = self._teller.masked(told.err[-_LAST_WORDS:].decode(errors="replace")).strip()
         way = self._connection.way
         ask = ("ssh", *way.chosen(), "-t", way.destination)
         login = told.out.decode(errors="replace").strip()
-        return sudo.explained(told.word, login, said, self._account, ask)
+        return sudo.explained(told.word, login, said, self.account, ask)
 
     def _bury(self, socket: Path, ending: str) -> None:
         """End a far command that nobody waits for any more, as far as that can be done now."""
         mark, token = tokens.token_hex(6), tokens.token_hex(16)
         argv = self._connection.command(socket, shell.bootstrap(mark))
-        marked = bool(self._account)
+        marked = bool(self.account)
         with contextlib.suppress(OSError), Session(argv, token, None, marked=marked) as session:
             if session.ready(_FAREWELL) is not None:
                 orders = shell.tools_line(token, (ending,), {})

@@ -88,6 +88,24 @@ class Connection:
         """The command that runs ``order`` over the connection; it ends with 255 when it cannot."""
         return (*_client(socket), "-T", "--", self.way.destination, order)
 
+    def alone(self, order: str) -> tuple[str, ...]:
+        """The command that runs ``order`` over a connection of its own, asking nobody anything."""
+        options = (
+            "BatchMode=yes",
+            "StrictHostKeyChecking=yes",
+            "UpdateHostKeys=no",
+            "ControlMaster=no",
+            "ControlPath=none",
+            "ClearAllForwardings=yes",
+            "RemoteCommand=none",
+            "RequestTTY=no",
+            f"ConnectTimeout={self.way.connect_timeout}",
+            f"ServerAliveInterval={self.way.alive_interval}",
+            f"ServerAliveCountMax={self.way.alive_count}",
+        )
+        words = [word for option in options for word in ("-o", option)]
+        return ("ssh", *self.way.chosen(), *words, "-n", "-T", "--", self.way.destination, order)
+
     def alive(self, socket: Path) -> bool:
         """Whether the master answers.  It may not know yet that the link is cut."""
         return self._tell(socket, "check")

@@ -26,6 +26,9 @@ __all__ = ["LocalDeadMan"]
 
 _watchers: list[subprocess.Popen[bytes]] = []
 """Children that outlive us on purpose; kept, for Python warns of those that are forgotten."""
+_UNREACHED = 255
+"""What ssh ends with when it cannot reach a machine (``Host.outside``)."""
+_LONGEST_OUTAGE = 86400.0
 _ENDS = ("committed", "stood-down", "fired")
 
 
@@ -131,10 +134,25 @@ def watch(directory: Path) -> None:
     pid, started = content["runner"]
     if procfs.start_time(pid) == started:
         os.kill(pid, signal.SIGKILL)
-    for argv in content["revival"]:
-        done = subprocess.run(argv, stdin=subprocess.DEVNULL, check=False)
-        sys.stdout.write(f"{time.time():.3f} {argv[-2:]} ended with {done.returncode}\n")
-        sys.stdout.flush()
+    _revive(content["revival"])
+
+
+def _revive(commands: Sequence[Sequence[str]]) -> None:
+    """Run them in order.  Those whose machine cannot be reached are tried again, in the end every
+    few seconds, for a day: an outage may last, and nobody else is there to do it."""
+    left, until, pause = list(commands), time.monotonic() + _LONGEST_OUTAGE, 0.5
+    while left and time.monotonic() < until:
+        unreached = []
+        for argv in left:
+            done = subprocess.run(argv, stdin=subprocess.DEVNULL, check=False)
+            sys.stdout.write(f"{time.time():.3f} {argv[-2:]} ended with {done.returncode}\n")
+            sys.stdout.flush()
+            if done.returncode == _UNREACHED:
+                unreached.append(argv)
+        left = unreached
+        if left:
+            time.sleep(pause)
+            pause = min(pause * 2, 5.0)
 
 
 if __name__ == "__main__":

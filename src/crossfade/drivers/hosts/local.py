@@ -62,6 +62,10 @@ class LocalHost:
             raise self._teller.failed(done)
         return done
 
+    def outside(self, argv: Sequence[str]) -> tuple[str, ...]:
+        """The command with which somebody else on this machine runs ``argv`` here."""
+        return tuple(argv)
+
     def masked(self, text: str) -> str:
         """A text with dots in place of every secret."""
         return self._teller.masked(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -68,6 +69,13 @@ class SshHost:
     def close(self) -> None:
         """End the connection, for everybody who shares it.  Fine when there is none."""
         self._connection.close()
+
+    def outside(self, argv: Sequence[str]) -> tuple[str, ...]:
+        """The command with which somebody else on this machine runs ``argv`` there, over a
+        connection of its own; it ends with 255 when there is none."""
+        account = self._asking.account
+        words = ("sudo", "-n", "-H", "-u", account, "--", *argv) if account else tuple(argv)
+        return self._connection.alone(shlex.join(words))
 
     def masked(self, text: str) -> str:
         """A text with dots in place of every secret."""

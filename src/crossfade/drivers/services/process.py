@@ -17,7 +17,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -216,6 +216,18 @@ class ProcessService:
         except OSError:
             return []
         return [line[:200] for line in text.splitlines()[-lines:]]
+
+    def at_boot(self) -> None:
+        """Nobody starts a mere process at boot."""
+
+    def set_at_boot(self, on: bool) -> None:
+        """Nothing to say it to."""
+
+    def own(self, paths: Sequence[Path]) -> None:
+        """It runs as we do."""
+
+    def remove(self) -> None:
+        """Nothing is made for it but what belongs to the state directory."""
 
     def _keep_description(self) -> None:
         self.keep.mkdir(mode=0o700, parents=True, exist_ok=True)

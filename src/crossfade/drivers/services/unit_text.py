@@ -11,7 +11,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["Setting", "environment_file", "our_part", "rewritten", "settings", "without_ours"]
+__all__ = [
+    "Setting",
+    "bare",
+    "environment_file",
+    "our_part",
+    "rewritten",
+    "settings",
+    "without_ours",
+]
 
 _RUN_BY_SYSTEMD: Final = (
     *("ExecCondition", "ExecStartPre", "ExecStart", "ExecStartPost"),
@@ -75,18 +83,26 @@ def rewritten(text: str, moved: Mapping[str, str]) -> str:
     )
 
 
-def our_part(
-    command: Sequence[str], directory: str, environment: Mapping[str, str], file: str = ""
-) -> str:
-    """The drop-in that is read last: what this side runs, where, and with which variables.
+def bare(program: str) -> str:
+    """The unit of a program that had none before.  It runs until it is told to stop, and is
+    started again when it fails."""
+    return (
+        f"# Made by Crossfade.\n[Unit]\nDescription={_path(program)}\n"
+        "Wants=network-online.target\nAfter=network-online.target\n\n"
+        "[Service]\nType=exec\nRestart=on-failure\nRestartSec=2\n\n"
+        "[Install]\nWantedBy=multi-user.target\n"
+    )
 
-    file is an ``environment_file`` for values that only root may read."""
+
+def our_part(command: Sequence[str], directory: str, more: Mapping[str, str], file: str) -> str:
+    """The drop-in that is read last: what this side runs and where.
+
+    more are further plain settings; file is an ``environment_file``, which only root may read."""
     lines = ["# Made by Crossfade.", "[Service]"]
     lines += [f"{name}=" for name in _RUN_BY_SYSTEMD]
     lines += [f"ExecStart={_command(command)}", f"WorkingDirectory={_path(directory)}"]
-    lines += [f"Environment={_word(f'{name}={value}')}" for name, value in environment.items()]
-    if file:
-        lines.append(f"EnvironmentFile={_path(file)}")
+    lines += [f"{name}={value}" for name, value in more.items()]
+    lines.append(f"EnvironmentFile={_path(file)}")
     return "\n".join([*lines, ""])
 
 

@@ -1,0 +1,283 @@
+"""The ``systemd`` service: a unit of a machine's own service manager, here or over ssh.
+
+The old side's unit is only started, stopped and, after the switch, no longer started at boot.  The
+new side's is ours: the old unit and its drop-ins come over file by file with the paths of the new
+side, and one last drop-in says what is run (``unit_text.our_part``).  Secrets go into a file that
+only root reads.  A migration is a second unit of the same kind, which runs once.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from crossfade.drivers.services import unit_text
+from crossfade.drivers.services.spawn import ProcessSpec
+from crossfade.errors import Failed
+from crossfade.manifest import resolve
+from crossfade.model import Finding
+from crossfade.ports import Completed, Host, ServiceState
+
+__all__ = ["SystemdService", "UnitSpec"]
+
+_PLACE: Final = Path("/etc/systemd/system")
+_OURS: Final = "90-crossfade.conf"
+_SECRETS: Final = "crossfade.env"
+_SHOWN: Final = ("LoadState", "ActiveState", "SubState", "MainPID", "NRestarts", "Result")
+_GONE: Final = ("inactive", "failed")
+_AGAIN: Final = 3
+_KILL: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class UnitSpec:
+    """A unit, and what it runs (of ``process``: command, directory, environment, migration).
+
+    ours says that we make it; then like is the old side's unit, whose settings come over with the
+    paths in moved, and user the account it runs as (empty: the old unit's, or root)."""
+
+    unit: str
+    process: ProcessSpec
+    ours: bool
+    like: SystemdService | None = None
+    moved: Mapping[str, str] = field(default_factory=dict)
+    user: str = ""
+
+
+class SystemdService:
+    """One side's program as a unit.  host acts as root."""
+
+    def __init__(self, spec: UnitSpec, host: Host) -> None:
+        self.spec = spec
+        self.host = host
+        self._written = False
+
+    def held(self) -> list[Finding]:
+        """Nothing: a unit is always started plainly."""
+        return []
+
+    def command(self) -> tuple[str, ...]:
+        """The command that starts it."""
+        return ("systemctl", "start", self.spec.unit)
+
+    def look(self) -> ServiceState:
+        """How systemd says it stands.  One that waits to be started again after it ended counts as
+        ended."""
+        shown = self._show(_SHOWN)
+        state, sub = shown.get("ActiveState", ""), shown.get("SubState", "")
+        running = bool(state) and state not in _GONE and sub != "auto-restart"
+        pid = int(shown.get("MainPID") or 0)
+        words = f"unit {self.spec.unit} on {self.host.name} is {state or 'unknown'} ({sub})"
+        if shown.get("LoadState") == "not-found":
+            words = f"there is no unit {self.spec.unit} on {self.host.name}"
+        elif shown.get("Result", "success") != "success":
+            words += f", result {shown['Result']}, {shown.get('NRestarts')} restarts"
+        return ServiceState(running, (pid,) if pid else (), words)
+
+    def prepare(self) -> None:
+        """Write the unit, before the pause."""
+        if self.spec.ours:
+            self._write()
+
+    def start(self) -> None:
+        """Migrate, then start it; fine when it runs.  Raises Failed: migration-failed,
+        unit-missing."""
+        if self.look().running:
+            return
+        if self.spec.ours and not self._written:
+            self._write()
+        if self.spec.process.migrate:
+            self._migrate()
+        self._ctl("start", "--no-block", self.spec.unit)
+
+    def stop(self, timeout: float, *, keep_prepared: bool = False) -> None:
+        """Stop it; kill what is left after ``timeout`` seconds.  Fine when nothing runs."""
+        for unit in (self.spec.unit, self._migration) if self.spec.ours else (self.spec.unit,):
+            self._stop(unit, timeout)
+        state = self.look()
+        if state.running:
+            what = "The program is still there after SIGTERM and SIGKILL."
+            raise Failed("service-does-not-stop", what, where=state.detail)
+
+    def _stop(self, unit: str, timeout: float) -> None:
+        self._ctl("stop", "--no-block", unit, ok=(0, 5))
+        if self._over(unit, timeout):
+            return
+        self._ctl("kill", "--signal=KILL", unit, ok=(0, 1))
+        self._over(unit, _KILL)
+
+    def _over(self, unit: str, timeout: float) -> bool:
+        """Whether it has ended within some seconds."""
+        until = time.monotonic() + timeout
+        while True:
+            if self._show(("ActiveState",), unit).get("ActiveState") in (*_GONE, "", None):
+                return True
+            if time.monotonic() > until:
+                return False
+            time.sleep(0.02)
+
+    def revival(self) -> tuple[str, ...]:
+        """The command that starts it without us."""
+        return self.host.outside(("systemctl", "start", "--no-block", self.spec.unit))
+
+    def burial(self) -> tuple[str, ...]:
+        """The command that stops it without us, at once."""
+        order = (
+            'timeout 2 systemctl stop "$1" || '
+            '{ systemctl kill --signal=KILL "$1"; timeout 5 systemctl stop "$1"; }; exit 0'
+        )
+        return self.host.outside(("sh", "-c", order, "sh", self.spec.unit))
+
+    def log_tail(self, lines: int) -> list[str]:
+        """The last lines of its journal (at most 200 characters each)."""
+        words = ("journalctl", "-u", self.spec.unit, "-n", str(lines), "-o", "cat", "--no-pager")
+        done = self.host.run(words, ok=(0, 1))
+        return [line[:200] for line in done.out.decode("utf-8", "replace").splitlines()[-lines:]]
+
+    def at_boot(self) -> bool:
+        """Whether the machine starts it at boot."""
+        done = self._ctl("is-enabled", self.spec.unit, ok=(0, 1, 4))
+        return done.out.strip() in (b"enabled", b"enabled-runtime", b"linked")
+
+    def set_at_boot(self, on: bool) -> None:
+        """Say whether the machine starts it at boot from now on."""
+        if self.at_boot() != on:
+            self._ctl("enable" if on else "disable", "--quiet", self.spec.unit)
+
+    def own(self, paths: Sequence[Path]) -> None:
+        """Give files to the account that it runs as."""
+        account = self._account()
+        if account and paths:
+            self.host.run(("chown", "--no-dereference", f"{account}:", *map(str, paths)))
+
+    def remove(self) -> None:
+        """Stop and remove the unit, if it is ours; fine when it is gone."""
+        if not self.spec.ours or not self._is_there():
+            return
+        self.stop(5.0)
+        self._ctl("disable", "--quiet", self.spec.unit, ok=(0, 1))
+        for unit in (self.spec.unit, self._migration):
+            self.host.remove(_PLACE / unit)
+            self.host.remove(_PLACE / f"{unit}.d")
+        self._ctl("daemon-reload")
+        self._ctl("reset-failed", self.spec.unit, ok=(0, 1))
+        self._written = False
+
+    def files(self) -> list[Path]:
+        """The files of a unit as systemd reads them, the drop-ins in order."""
+        shown = self._show(("FragmentPath", "DropInPaths", "LoadState"))
+        if shown.get("LoadState") != "loaded":
+            raise Failed(
+                "unit-missing",
+                f"There is no unit {self.spec.unit} on {self.host.name}.",
+                where=f"systemctl show {self.spec.unit}: {shown.get('LoadState')}",
+            )
+        return [Path(p) for p in (shown["FragmentPath"], *shown["DropInPaths"].split()) if p]
+
+    # -- our own unit --
+
+    @property
+    def _migration(self) -> str:
+        return f"{self.spec.unit.removesuffix('.service')}-migrate.service"
+
+    def _is_there(self) -> bool:
+        """Whether a unit of ours stands there.  Raises Failed when it is somebody else's."""
+        if self.host.exists(_PLACE / f"{self.spec.unit}.d" / _OURS):
+            return True
+        if self._show(("LoadState",)).get("LoadState") not in ("not-found", "", None):
+            raise Failed(
+                "unit-in-the-way",
+                f"{self.host.name} has a unit {self.spec.unit} that is not ours.",
+                where=f"systemctl cat {self.spec.unit}",
+                next="edit crossfade.yaml: another name for new.service.unit",
+            )
+        return False
+
+    def _account(self) -> str:
+        """The account that our unit runs as; empty for root's."""
+        if self.spec.user or not self.spec.ours:
+            return self.spec.user
+        if self.spec.like is None:
+            return ""
+        found = unit_text.settings(text for _, text in self.spec.like.texts())
+        users = [s.value for s in found if (s.section, s.name) == ("Service", "User")]
+        return users[-1] if users else ""
+
+    def texts(self) -> list[tuple[str, str]]:
+        """Name and text of each of the unit's files, without a part of ours from an upgrade."""
+        return [
+            (path.name, self.host.read(path).decode("utf-8", "surrogateescape"))
+            for path in self.files()
+            if path.name != _OURS
+        ]
+
+    def _write(self) -> None:
+        self._is_there()
+        files = self._text_of(self.spec.unit, self.spec.process.command)
+        if self.spec.process.migrate:
+            files |= self._text_of(self._migration, self.spec.process.migrate, once=True)
+        files[f"{self.spec.unit}.d/{_SECRETS}"] = unit_text.environment_file(self._environment())
+        for name, text in files.items():
+            mode = 0o600 if name.endswith(_SECRETS) else 0o644
+            self.host.write(_PLACE / name, text.encode("utf-8", "surrogateescape"), mode=mode)
+        self._ctl("daemon-reload")
+        self._written = True
+
+    def _text_of(self, unit: str, command: Sequence[str], *, once: bool = False) -> dict[str, str]:
+        """The files of a unit of ours, by their names below systemd's directory."""
+        files = {unit: unit_text.bare(self.spec.process.command[0])}
+        if self.spec.like is not None:
+            (_, main), *drop_ins = self.spec.like.texts()
+            files[unit] = unit_text.rewritten(main, self.spec.moved)
+            for name, text in drop_ins:
+                files[f"{unit}.d/{name}"] = unit_text.rewritten(text, self.spec.moved)
+        found = unit_text.settings(files.values())
+        kinds = [s.value for s in found if (s.section, s.name) == ("Service", "Type")]
+        kind = "oneshot" if once else kinds[-1] if kinds else "exec"
+        more = {"Type": "exec" if kind in ("forking", "oneshot") and not once else kind}
+        if once:
+            more |= {"Restart": "no", "TimeoutStartSec": "infinity"}
+        if self.spec.user:
+            more["User"] = self.spec.user
+        secrets = str(_PLACE / f"{self.spec.unit}.d" / _SECRETS)
+        directory = self.spec.process.directory
+        files[f"{unit}.d/{_OURS}"] = unit_text.our_part(command, directory, more, secrets)
+        return files
+
+    def _environment(self) -> dict[str, str]:
+        spec = self.spec.process
+        base = Path(spec.base)
+        return {name: resolve(value, base) for name, value in spec.environment.items()}
+
+    def _migrate(self) -> None:
+        spec = self.spec.process
+        done = self._ctl("start", self._migration, ok=(0, 1, 3), timeout=spec.migrate_at_most)
+        if done.status != 0:
+            words = ("journalctl", "-u", self._migration, "-n", "5", "-o", "cat", "--no-pager")
+            said = self.host.run(words, ok=(0, 1)).out.decode("utf-8", "replace")
+            raise Failed(
+                "migration-failed",
+                f"The migration ended with status {done.status}.",
+                where=f"{' '.join(spec.migrate)}\n{said.strip()}",
+            )
+
+    # -- systemctl --
+
+    def _show(self, names: Sequence[str], unit: str = "") -> dict[str, str]:
+        words = [f"--property={name}" for name in names]
+        done = self._ctl("show", *words, "--", unit or self.spec.unit)
+        lines = done.out.decode("utf-8", "replace").splitlines()
+        return dict(line.split("=", 1) for line in lines if "=" in line)
+
+    def _ctl(self, *words: str, ok: tuple[int, ...] = (0,), timeout: float = 60.0) -> Completed:
+        """systemctl; all of what we ask of it may be asked again when the link is cut."""
+        for _ in range(_AGAIN - 1):
+            try:
+                return self.host.run(("systemctl", *words), ok=ok, timeout=timeout)
+            except Failed as failed:
+                if failed.code != "host-lost":
+                    raise
+        return self.host.run(("systemctl", *words), ok=ok, timeout=timeout)
