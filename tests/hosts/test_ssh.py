@@ -110,6 +110,41 @@ def test_login_shell_that_talks(make_sshd: MakeSshd, make_host: MakeHost) -> Non
     assert (done.out, done.err) == (b"out\n", b"err\n")
 
 
+@pytest.mark.parametrize("sudo", [False, True])
+def test_streams_and_a_login_shell_that_talks(
+    make_sshd: MakeSshd, make_host: MakeHost, sudo: bool
+) -> None:
+    """Nothing that a login shell or sudo prints gets into a stream, and nothing is missing."""
+    noise = "printf '%080000d' 7; echo hello >&2"
+    host = make_host(make_sshd(f'ForceCommand {noise}; eval "$SSH_ORIGINAL_COMMAND"'), sudo=sudo)
+    with host.reading(("printf", r"\n\0crossfade-ready 1\n")) as stream:
+        assert stream.read() == b"\n\0crossfade-ready 1\n"
+    with host.feeding(("sh", "-c", 'test "$(cat)" = in')) as to:
+        to.write(b"in")
+
+
+def test_streams_of_a_link_that_is_cut(make_sshd: MakeSshd, make_host: MakeHost) -> None:
+    """Both kinds of stream end with the same error, and the next one has a new connection."""
+    sshd = make_sshd()
+    host = make_host(sshd)
+
+    def read() -> None:
+        with host.reading(("sh", "-c", "echo 1; exec sleep 300")) as stream:
+            stream.readline()
+            sshd.cut_off()
+
+    def write() -> None:
+        with host.feeding(("sleep", "300")) as stream:
+            sshd.cut_off()
+            while True:
+                stream.write(bytes(65536))
+
+    for do in (read, write):
+        assert code_of(do) == "host-lost"
+        with host.reading(("echo", "again")) as stream:
+            assert stream.read() == b"again\n"
+
+
 def test_account_without_a_shell(make_sshd: MakeSshd, make_host: MakeHost) -> None:
     """An account that runs no commands is an explained error with its own words."""
     host = make_host(make_sshd("ForceCommand echo This account is not available.; exit 1"))

@@ -154,7 +154,9 @@ class FarSite(Site):
             super().start()
             return
         self.host(Side.OLD).run(("systemctl", "start", "notes.service"))
-        eventually(lambda: self.wired().side(self.wired().manifest.old, Side.OLD).health.run().holds)
+        eventually(
+            lambda: self.wired().side(self.wired().manifest.old, Side.OLD).health.run().holds
+        )
         self.run("gate", "start", "--yes")
 
     def close(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 from crossfade.model import Address, Digest, Finding, Installation, Side
 from crossfade.ports._values import (
@@ -57,6 +57,29 @@ class Host(Protocol):
     def outside(self, argv: Sequence[str]) -> tuple[str, ...]:
         """The command with which somebody else on this machine (the dead-man's switch) runs
         ``argv`` there; it ends with 255 when the host cannot be reached."""
+
+    def reading(
+        self,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+    ) -> AbstractContextManager[BinaryIO]:
+        """A command's standard output as a stream; its input is empty.  What was read counts only
+        once the ``with`` was left normally: that reads on to the end, waits, and raises Failed for
+        a status other than 0 or a link that was cut.  An exception ends the command's whole group.
+        """
+
+    def feeding(
+        self,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+    ) -> AbstractContextManager[BinaryIO]:
+        """A stream into a command's standard input; its output is dropped.  Leaving the ``with``
+        normally closes it, waits, and raises Failed as ``reading`` does; so does writing to a
+        command that has ended badly.  An exception ends the command's whole group."""
 
     def read(self, path: Path) -> bytes:
         """The whole file.  Raises Failed when it cannot be read."""

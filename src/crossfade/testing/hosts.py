@@ -120,6 +120,93 @@ class HostContract:
             assert time.monotonic() < deadline
             time.sleep(0.05)
 
+    def test_reading(self, place: Path) -> None:
+        """A command's output comes as it is, however long; it gets variables and directory."""
+        code = (
+            "import os, sys; [sys.stdout.buffer.write(bytes(range(256)) * 4096) for _ in range(20)]"
+            "; sys.stdout.write(os.environ['WORD'] + os.getcwd() + sys.stdin.read())"
+        )
+        argv = (sys.executable, "-c", code)
+        with self.host().reading(argv, env={"WORD": "a b"}, cwd=place) as stream:
+            data = stream.read()
+        assert data == bytes(range(256)) * 4096 * 20 + f"a b{place.resolve()}".encode()
+        with self.host().reading(("seq", "1", "1000000")) as stream:
+            assert stream.readline() == b"1\n"  # the rest is not wanted
+
+    def test_feeding(self, place: Path) -> None:
+        """A command gets all bytes, and the end of them, and is waited for."""
+        data = bytes(range(256)) * 4096
+        order = 'sleep 0.2; cat >"$1"; sleep 0.2; echo done >>"$1"; echo dropped'
+        with self.host().feeding(("sh", "-c", order, "-", str(place / "a b"))) as stream:
+            for _ in range(20):
+                stream.write(data)
+        assert (place / "a b").read_bytes() == data * 20 + b"done\n"
+        with self.host().feeding(("tee", "x", "-x"), env={"POSIXLY_CORRECT": "1"}, cwd=place) as to:
+            to.write(b"\n")
+        assert (place / "x").read_bytes() == b"\n"
+
+    def test_reading_waits_for_the_reader(self, place: Path) -> None:
+        """A command cannot run ahead of its reader by more than what pipes hold."""
+        argv = ("sh", "-c", 'head -c 60000000 /dev/zero; : >"$1"', "-", str(place / "over"))
+        with self.host().reading(argv) as stream:
+            stream.read(1)
+            time.sleep(0.5)
+            assert not (place / "over").exists()
+        assert (place / "over").exists()
+
+    def _stream(self, way: str, argv: tuple[str, ...], cwd: Path | None = None) -> None:
+        """Read all of a command's output, or write to it for as long as it lets us."""
+        if way == "reading":
+            with self.host().reading(argv, cwd=cwd) as stream:
+                stream.read()
+        else:
+            with self.host().feeding(argv, cwd=cwd) as stream:
+                while True:
+                    stream.write(bytes(65536))
+
+    @pytest.mark.parametrize("way", ["reading", "feeding"])
+    def test_streams_that_fail(self, way: str, place: Path) -> None:
+        """A bad status, a missing program and a missing directory are told as by ``run``."""
+        with pytest.raises(Failed) as failed:
+            self._stream(way, ("sh", "-c", "echo one; echo two >&2; exit 7"))
+        assert failed.value.code == "command-failed"
+        assert "7" in failed.value.what
+        assert failed.value.where.splitlines()[-1] == "two"
+        with pytest.raises(Failed) as failed:
+            self._stream(way, ("no-such-program",))
+        assert failed.value.code == "command-missing"
+        with pytest.raises(Failed) as failed:
+            self._stream(way, ("cat",), place / "nowhere")
+        assert failed.value.code == "directory-missing"
+
+    @pytest.mark.parametrize("way", ["reading", "feeding"])
+    def test_stream_that_is_left(self, way: str, place: Path) -> None:
+        """An exception ends the command and its children, and does not look like the end."""
+        host, note = self.host(), place / "pid"
+        order = 'sleep 300 & echo $$ >"$1"; cat; sleep 0.3; : >"$2"; sleep 300'
+        argv = ("sh", "-c", order, "-", str(note), str(place / "end"))
+        groups: list[int | None] = []
+
+        def leave() -> None:
+            with (host.feeding if way == "feeding" else host.reading)(argv) as stream:
+                deadline = time.monotonic() + 30
+                while not note.exists() or not note.read_text().strip():
+                    assert time.monotonic() < deadline
+                    time.sleep(0.02)
+                groups.append(procfs.group_of(int(note.read_text())))
+                if way == "feeding":
+                    stream.write(b"some")
+                raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            leave()
+        assert groups[0]
+        deadline = time.monotonic() + 30
+        while any(procfs.alive(one) for one in procfs.pids() if procfs.group_of(one) in groups):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert (place / "end").exists() <= (way == "reading")
+
     def test_write_and_read(self, place: Path) -> None:
         """A file is written whole, with its mode, below parents that were missing."""
         host, path = self.host(), place / "deep" / "er" / "file"

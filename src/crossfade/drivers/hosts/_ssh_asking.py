@@ -9,12 +9,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from crossfade.drivers.hosts import _ssh_shell as shell
 from crossfade.drivers.hosts import _ssh_sudo as sudo
 from crossfade.drivers.hosts._ssh_connection import Connection
 from crossfade.drivers.hosts._ssh_session import Session
+from crossfade.drivers.hosts._ssh_stream import Streaming
 from crossfade.drivers.hosts._ssh_trouble import PASSING
 from crossfade.drivers.hosts.telling import Teller
 from crossfade.errors import Failed
@@ -26,6 +27,8 @@ _REFUSED: Final = 255  # what ssh itself ends with
 _PAUSES: Final = (0.1, 0.3, 1.0)
 _FAREWELL: Final = 5.0
 _LAST_WORDS: Final = 1000
+
+_Answer = TypeVar("_Answer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +96,24 @@ class Asking:
         what may be repeated.  Raises Failed: see ``SshHost.connect``."""
         earlier: list[str] = []
         endings: list[str] = []
+
+        def attempt() -> Told | _Lost:
+            token = tokens.token_hex(16)
+            answer = self._attempt(request, token, earlier, endings)
+            if isinstance(answer, _Lost) and answer.ending:
+                earlier.append(token)
+                endings.append(answer.ending)
+            return answer
+
+        return self._persist(attempt, request.again)
+
+    def _persist(self, attempt: Callable[[], _Answer | _Lost], again: bool) -> _Answer:
+        """Try until there is an answer; what may have begun only ``again`` when it may be."""
         until: float | None = None
         for pause in _pauses():
-            token = tokens.token_hex(16)
             trouble: Failed
             try:
-                answer = self._attempt(request, token, earlier, endings)
+                answer = attempt()
             except _SudoFailed:
                 raise self._sudo_trouble() from None
             except Failed as failed:
@@ -106,20 +121,71 @@ class Asking:
                     raise
                 trouble = failed
             else:
-                if isinstance(answer, Told):
+                if not isinstance(answer, _Lost):
                     return answer
                 trouble = answer.trouble
-                if answer.ending:
-                    if not request.again:
-                        raise trouble
-                    earlier.append(token)
-                    endings.append(answer.ending)
+                if answer.ending and not again:
+                    raise trouble
             now = time.monotonic()
             until = now + self._patience if until is None else until
             if now + pause > until:
                 raise trouble
             time.sleep(pause)
         raise AssertionError("the pauses never end")
+
+    @contextlib.contextmanager
+    def stream(self, request: Request, *, reads: bool) -> Iterator[Streaming]:
+        """A command whose output (``reads``) or input is a stream.  It is begun again while it
+        cannot have begun.  Leaving the ``with`` waits for its end, after which the stream has its
+        ``word``; an exception ends it first."""
+        with self._places:
+            stream = self._persist(lambda: self._opened(request, reads), again=False)
+            try:
+                with contextlib.suppress(BrokenPipeError):  # it has ended; its status says why
+                    yield stream
+                stream.finish()
+                if stream.word is None:
+                    self._streamed(stream, request)
+            except BaseException:
+                if stream.word is None and self._connection.alive(stream.socket):
+                    self._bury(stream.socket, stream.ending())
+                raise
+            finally:
+                stream.end()
+
+    def _opened(self, request: Request, reads: bool) -> Streaming | _Lost:
+        """One attempt to begin it."""
+        mark, token = tokens.token_hex(6), tokens.token_hex(16)
+        socket = self._connection.up()
+        argv = self._connection.command(socket, shell.bootstrap(mark))
+        marked = bool(self._account)
+        stream = Streaming(argv, token, mark, socket, reads=reads, marked=marked)
+        try:
+            pid = stream.ready(self._connection.way.silence)
+            if pid is None:
+                answer = self._not_ready(stream, socket, request)
+                stream.end()
+                return answer
+            began = stream.begin(self._as_account(mark, token) + request.order(token, ()))
+            if began:
+                return stream
+            alive = self._connection.alive(socket)
+            if alive:
+                raise self._unusable(stream, request)
+            self._connection.drop(socket)
+        except BaseException:
+            stream.end()
+            raise
+        stream.end()
+        return _Lost(self._lost(request), stream.ending())
+
+    def _streamed(self, stream: Streaming, request: Request) -> None:
+        """The stream is over, and nobody said how the command ended."""
+        if self._connection.alive(stream.socket):
+            stream.word = "137"  # somebody killed the far shell with everything in it
+            return
+        self._connection.drop(stream.socket)
+        raise self._lost(request)
 
     def _attempt(
         self, request: Request, token: str, earlier: Sequence[str], endings: Sequence[str]
@@ -153,7 +219,7 @@ class Asking:
             return ""
         return shell.elevated(self.account, mark) + shell.begun(token)
 
-    def _not_ready(self, session: Session, socket: Path, request: Request) -> _Lost:
+    def _not_ready(self, session: Session | Streaming, socket: Path, request: Request) -> _Lost:
         """No far shell came: the link is cut, or the host does not want one."""
         silent = session.running()
         status = session.end()
@@ -181,7 +247,7 @@ class Asking:
             raise self._unusable(session, request)
         return "137", None  # somebody killed the far shell with everything in it
 
-    def _unusable(self, session: Session, request: Request) -> Failed:
+    def _unusable(self, session: Session | Streaming, request: Request) -> Failed:
         """The error for a shell, or a sudo, that ended without having done anything."""
         if self.account:
             raise _SudoFailed

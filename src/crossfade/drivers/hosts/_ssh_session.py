@@ -15,7 +15,7 @@ from typing import IO, Final
 from crossfade.drivers.hosts._ssh_shell import READY
 from crossfade.drivers.hosts.commands import feed, piped
 
-__all__ = ["Session"]
+__all__ = ["Session", "Stream", "sign"]
 
 _NOISE: Final = 65536
 _LONGEST_LINE: Final = 200
@@ -40,9 +40,9 @@ class Session:
         )
         self._events: SimpleQueue[str] = SimpleQueue()
         begin = token.encode() + b" begin " if marked else READY
-        signs = _line(begin), _line(token.encode() + b" end ")
-        self.out = _Stream(piped(self._process.stdout), signs, keep, self._events)
-        self.err = _Stream(piped(self._process.stderr), signs, keep, self._events)
+        signs = sign(begin), sign(token.encode() + b" end ")
+        self.out = Stream(piped(self._process.stdout), signs, keep, self._events)
+        self.err = Stream(piped(self._process.stderr), signs, keep, self._events)
         self._feeder: threading.Thread | None = None
 
     def __enter__(self) -> Session:
@@ -104,15 +104,15 @@ class Session:
             return
 
 
-def _line(start: bytes) -> re.Pattern[bytes]:
+def sign(start: bytes) -> re.Pattern[bytes]:
     """A line of ours, with one word."""
     return re.compile(re.escape(start) + rb"([a-z0-9]+)\n")
 
 
-_SHELL: Final = _line(READY)
+_SHELL: Final = sign(READY)
 
 
-class _Stream:
+class Stream:
     """Reads a stream in a thread: what the login shell says, then the command, then its end.
 
     shell is the far shell's process id, begin the number in the line that begins the command's

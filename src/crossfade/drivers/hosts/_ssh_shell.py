@@ -38,6 +38,8 @@ _PLAIN: Final = re.compile(rb"[ -~]*")
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _READ: Final = 'IFS= read -r _cf && eval "$_cf"'
 _SPEAK: Final = "printf '{0} %s\\n' \"$1\" >&3; printf '{0} %s\\n' \"$1\" >&4"
+_NOTHING: Final = {"reading": " </dev/null", "feeding": " >/dev/null"}
+_SPEAK_BESIDE: Final = "printf '{0} %s\\n' \"$1\" >&4"
 
 
 def bootstrap(mark: str) -> str:
@@ -64,15 +66,20 @@ def command_line(
     token: str,
     argv: Sequence[str],
     *,
-    timeout: float,
+    timeout: float | None,
     env: Mapping[str, str],
     cwd: Path | None,
+    streams: str = "",
 ) -> str:
-    """The order to run a command, and to kill its process group after ``timeout`` seconds.
+    """The order to run a command, and to kill its process group after ``timeout`` seconds, if any.
 
+    ``streams`` (``reading`` or ``feeding``) says that its output or its input is a stream of bytes
+    with no line of ours in it; those stand among the errors then, and the other one is nothing.
     In place of the status stands ``directory`` or ``timeout`` when there is no such directory, or
     no program to keep the time.  The variables are those of ``passable`` names."""
-    lines = ["exec 3>&1 4>&2 2>/dev/null", f"_cf_m() {{ {_SPEAK.format(token)}; }}"]
+    speak = (_SPEAK_BESIDE if streams else _SPEAK).format(token)
+    first = "exec 4>&2 2>/dev/null" if streams else "exec 3>&1 4>&2 2>/dev/null"
+    lines = [first, f"_cf_m() {{ {speak}; }}"]
     if cwd is not None:
         there = _value("_cf_d", far_path(cwd))
         lines.append(f"{there}; cd \"$_cf_d\" || {{ _cf_m 'end directory'; exit; }}")
@@ -80,8 +87,9 @@ def command_line(
     inner = [f'{_value("_cf_w", value)}; export {name}="$_cf_w"' for name, value in env.items()]
     inner.append("set --")
     inner += [_added(word) for word in argv]
-    inner.append("exec 2>&4 3>&- 4>&-")
-    inner.append(f'exec "$_cf_t" -s KILL {max(timeout, 0.001):.3f} "$@"')
+    inner.append(f"exec 2>&4 3>&- 4>&-{_NOTHING.get(streams, '')}")
+    limit = "0" if timeout is None else f"{max(timeout, 0.001):.3f}"  # 0: for ever
+    inner.append(f'exec "$_cf_t" -s KILL {limit} "$@"')
     lines += [f"( {'; '.join(inner)} )", '_cf_m "end $?"']
     return "; ".join(lines) + "\n"
 

@@ -14,7 +14,7 @@ from typing import IO, Final
 
 from crossfade.ports import Completed
 
-__all__ = ["KEPT", "TimedOut", "feed", "piped", "run"]
+__all__ = ["KEPT", "Tail", "TimedOut", "feed", "piped", "run"]
 
 KEPT: Final = 1024 * 1024
 """How many bytes of each stream are kept: the last ones."""
@@ -52,7 +52,7 @@ def run(
         cwd=cwd,
         start_new_session=True,
     )
-    out, err = _Tail(piped(process.stdout)), _Tail(piped(process.stderr))
+    out, err = Tail(piped(process.stdout)), Tail(piped(process.stderr))
     feeder = threading.Thread(target=feed, args=(piped(process.stdin), stdin), daemon=True)
     feeder.start()
     late = False
@@ -96,7 +96,7 @@ def feed(pipe: IO[bytes], data: bytes) -> None:
         return
 
 
-class _Tail:
+class Tail:
     """Reads a pipe in a thread and keeps the last bytes of it."""
 
     def __init__(self, pipe: IO[bytes]) -> None:
@@ -116,6 +116,10 @@ class _Tail:
     def finish(self, deadline: float) -> None:
         """Wait for the end of the stream, but not for processes that were left behind with it."""
         self._thread.join(max(0.0, deadline - time.monotonic()))
+
+    def finish_soon(self) -> None:
+        """The same, with the usual patience."""
+        self.finish(time.monotonic() + _GRACE)
 
     def data(self) -> bytes:
         """What was kept."""

@@ -8,10 +8,11 @@ import os
 import secrets as tokens
 import shutil
 import stat
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
-from crossfade.drivers.hosts import commands
+from crossfade.drivers.hosts import commands, streams
 from crossfade.drivers.hosts.telling import Teller, no_secrets
 from crossfade.drivers.listeners import listener
 from crossfade.model import Address
@@ -65,6 +66,53 @@ class LocalHost:
     def outside(self, argv: Sequence[str]) -> tuple[str, ...]:
         """The command with which somebody else on this machine runs ``argv`` here."""
         return tuple(argv)
+
+    @contextlib.contextmanager
+    def reading(
+        self,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+    ) -> Iterator[BinaryIO]:
+        """A command's output as a stream; errors as those of ``run``, but there is no time-out."""
+        with self._streaming(argv, env, cwd, reads=True) as stream:
+            yield stream
+
+    @contextlib.contextmanager
+    def feeding(
+        self,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+    ) -> Iterator[BinaryIO]:
+        """A stream into a command's input; errors as those of ``run``, but there is no time-out."""
+        with self._streaming(argv, env, cwd, reads=False) as stream:
+            yield stream
+
+    @contextlib.contextmanager
+    def _streaming(
+        self,
+        argv: Sequence[str],
+        env: Mapping[str, str] | None,
+        cwd: Path | None,
+        *,
+        reads: bool,
+    ) -> Iterator[BinaryIO]:
+        if cwd is not None and not cwd.is_dir():
+            raise self._teller.no_directory(argv, cwd)
+        try:
+            running = streams.begin(argv, env, cwd, reads=reads)
+        except FileNotFoundError as error:
+            raise self._teller.no_program(argv) from error
+        except OSError as error:
+            raise self._teller.not_allowed(argv, str(error.strerror)) from error
+        with running.streaming() as stream:
+            yield stream
+        done = running.completed()
+        if done.status != 0:
+            raise self._teller.failed(done)
 
     def masked(self, text: str) -> str:
         """A text with dots in place of every secret."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from crossfade.drivers.hosts import _ssh_files as files
 from crossfade.drivers.hosts import _ssh_shell as shell
@@ -99,11 +100,7 @@ class SshHost:
         ``connect``; command-failed, command-timed-out after its whole process group was killed,
         command-missing, command-not-allowed, directory-missing; host-lost when the link was cut
         and nobody knows how far the command got: it is never repeated."""
-        words, given = tuple(argv), dict(env or {})
-        for variable in given:
-            if not shell.passable(variable):
-                why = f"no shell passes on a variable that is called {variable!r}"
-                raise self._teller.not_allowed(words, self.masked(why))
+        words, given = tuple(argv), self._passable(argv, env)
 
         def order(token: str, _: Sequence[str]) -> str:
             return shell.command_line(token, words, timeout=timeout, env=given, cwd=cwd)
@@ -112,21 +109,77 @@ class SshHost:
         told = self._asking.ask(
             Request(order, where, stdin, limit=timeout + _LATE, keep=KEPT, again=False)
         )
+        done = self._done(words, cwd, told)
+        if done.status == -9 and told.seconds >= timeout:
+            raise self._teller.timed_out(done, timeout)
+        if done.status not in ok and (done.status >= 0 or 128 - done.status not in ok):
+            raise self._teller.failed(done)
+        return done
+
+    @contextmanager
+    def reading(
+        self,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+    ) -> Iterator[BinaryIO]:
+        """A command's output as a stream; errors as those of ``run``, but there is no time-out.
+
+        When the link is cut the stream ends, and leaving the ``with`` raises Failed(host-lost)."""
+        with self._streaming(argv, env, cwd, "reading") as stream:
+            yield stream
+
+    @contextmanager
+    def feeding(
+        self,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+    ) -> Iterator[BinaryIO]:
+        """A stream into a command's input; errors as those of ``run``, but there is no time-out.
+
+        To the command, a link that is cut may look like the end of its input."""
+        with self._streaming(argv, env, cwd, "feeding") as stream:
+            yield stream
+
+    @contextmanager
+    def _streaming(
+        self, argv: Sequence[str], env: Mapping[str, str] | None, cwd: Path | None, how: str
+    ) -> Iterator[BinaryIO]:
+        words, given = tuple(argv), self._passable(argv, env)
+
+        def order(token: str, _: Sequence[str]) -> str:
+            return shell.command_line(token, words, timeout=None, env=given, cwd=cwd, streams=how)
+
+        request = Request(order, self._teller.command(words), again=False)
+        with self._asking.stream(request, reads=how == "reading") as streaming:
+            yield streaming.stream
+        done = self._done(words, cwd, Told(streaming.word or "", b"", streaming.err.data(), 0.0))
+        if done.status != 0:
+            raise self._teller.failed(done)
+
+    def _passable(self, argv: Sequence[str], env: Mapping[str, str] | None) -> dict[str, str]:
+        """The variables, if a shell can pass on all of them."""
+        for variable in env or {}:
+            if not shell.passable(variable):
+                why = f"no shell passes on a variable that is called {variable!r}"
+                raise self._teller.not_allowed(argv, self.masked(why))
+        return dict(env or {})
+
+    def _done(self, words: tuple[str, ...], cwd: Path | None, told: Told) -> Completed:
+        """How a command ended, if it began."""
         if told.word == "directory":
             raise self._teller.no_directory(words, cwd or Path())
         if told.word == "timeout":
-            raise self._lacks("timeout", where)
+            raise self._lacks("timeout", self._teller.command(words))
         status = _status(told)
-        done = Completed(words, status, told.out, told.err)
-        if status == -9 and told.seconds >= timeout:
-            raise self._teller.timed_out(done, timeout)
         if status in (126, 127) and _of_timeout(told.err):
             if status == 127:
                 raise self._teller.no_program(words)
             raise self._teller.not_allowed(words, files.reason(told.err))
-        if status not in ok and (status >= 0 or 128 - status not in ok):
-            raise self._teller.failed(done)
-        return done
+        return Completed(words, status, told.out, told.err)
 
     def connect(self) -> None:
         """Log in, if that was not done yet, and see that commands run there as they should.
