@@ -29,6 +29,8 @@ class LocalHost:
     """
 
     name = "local"
+    here = True
+    """It is the machine that Crossfade runs on."""
 
     def __init__(self, secrets: Callable[[], Collection[str]] = no_secrets) -> None:
         self._teller = Teller(secrets)

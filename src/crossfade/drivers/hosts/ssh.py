@@ -40,6 +40,9 @@ class SshHost:
     the connection; the host can be used again.
     """
 
+    here = False
+    """It counts as another machine, even where it is this one."""
+
     def __init__(
         self,
         destination: str,
