@@ -97,7 +97,7 @@ def cut_over(site: Site) -> None:
         refuse_problems(plan)
         _must_be_rehearsed(rehearsal, world)
         _must_fit(work, plan)
-        work.old.host.make_directory(work.directory)
+        work.here.make_directory(work.directory)
         work.traffic.record(work.directory / "requests.csv")
         try:
             run_all(work, STORY[Run.CUTOVER], plan)

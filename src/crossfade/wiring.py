@@ -47,6 +47,12 @@ class WiredSite:
         return self.journal.upgrade
 
     @cached_property
+    def _here(self) -> Host:
+        """The machine that runs us."""
+        made: Host = driver("hosts", "local")()
+        return made
+
+    @cached_property
     def traffic(self) -> Traffic:
         """The gate."""
         spec = self.manifest.traffic
@@ -85,7 +91,7 @@ class WiredSite:
             run=run,
             label=label,
             unmuted=unmuted,
-            here=driver("hosts", "local")(),
+            here=self._here,
             old=old,
             new=there,
             traffic=self.traffic,
@@ -143,7 +149,11 @@ class WiredSite:
         old = manifest.old.installation(recipe.application, Side.OLD)
         at_old = host if spec is manifest.old else self._host_of(manifest.old, old)
         asked = [recipe.version] if recipe.version else []
-        asked += [*recipe.checks, *manifest.checks]
+        asked += recipe.checks
+        beside = host if host.name == "local" else self._here
+        # a command of the site's own is a program beside its manifest, so it runs here
+        checks = [self._check(check, there, host) for check in asked]
+        checks += [self._check(check, there, beside) for check in manifest.checks]
         return Joined(
             installation=there,
             held=held_installation(there, service_spec.doors),
@@ -152,7 +162,7 @@ class WiredSite:
             service=self._service(spec, service_spec, host),
             installed_version=self._installed_version(there, host),
             health=self._check(recipe.health, there, host),
-            checks=tuple(self._check(check, there, host) for check in asked),
+            checks=checks,
             find_databases=lambda: {
                 part.name: self._database(part, old, there, host, at_old)
                 for part in recipe.databases
@@ -291,7 +301,7 @@ class WiredSite:
                 status=spec.status,
                 equals=fill(str(spec.equals), variables) if spec.compares else None,
                 contains=fill(spec.contains, variables),
-                cwd=spec.base if str(spec.base) != "." else None,
+                cwd=spec.base if host.name == "local" and str(spec.base) != "." else None,
             )
         equals = spec.equals
         question = HttpQuestion(

@@ -108,8 +108,8 @@ class FarSite(Site):
             host.write(self.data / "notes.db", file.read_bytes())
         host.run(("chown", "-R", "notes:notes", str(self.data)))
         host.write(Path("/etc/systemd/system/notes.service"), UNIT.encode(), mode=0o644)
-        place = Path("/etc/systemd/system/notes.service.d")
-        host.write(place / "10-more.conf", DROP_IN.encode(), mode=0o644)
+        drop_ins = Path("/etc/systemd/system/notes.service.d")
+        host.write(drop_ins / "10-more.conf", DROP_IN.encode(), mode=0o644)
         host.run(("systemctl", "daemon-reload"))
         host.run(("systemctl", "enable", "--quiet", "notes.service"))
 

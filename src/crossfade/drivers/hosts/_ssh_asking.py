@@ -158,7 +158,7 @@ class Asking:
         mark, token = tokens.token_hex(6), tokens.token_hex(16)
         socket = self._connection.up()
         argv = self._connection.command(socket, shell.bootstrap(mark))
-        marked = bool(self._account)
+        marked = bool(self.account)
         stream = Streaming(argv, token, mark, socket, reads=reads, marked=marked)
         try:
             pid = stream.ready(self._connection.way.silence)
