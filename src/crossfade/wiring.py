@@ -144,7 +144,9 @@ class WiredSite:
             installation=there,
             held=held_installation(there, service_spec.doors),
             host=host,
-            install=driver("installs", recipe.install.driver)(host, spec.root, packages),
+            install=driver("installs", recipe.install.driver)(
+                host, spec.root, packages, **recipe.install.options
+            ),
             service=driver("services", recipe.service.driver)(service_spec, manifest.state / "run"),
             installed_version=self._installed_version(there, host),
             health=self._check(recipe.health, there, host),
