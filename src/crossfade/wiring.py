@@ -150,15 +150,17 @@ class WiredSite:
         at_old = host if spec is manifest.old else self._host_of(manifest.old, old)
         asked = [recipe.version] if recipe.version else []
         asked += recipe.checks
-        beside = host if host.name == "local" else self._here
-        # a command of the site's own is a program beside its manifest, so it runs here
         checks = [self._check(check, there, host) for check in asked]
+        # a command of the site's own is a program beside its manifest, so it runs here
+        beside = host if host.name == "local" else self._here
         checks += [self._check(check, there, beside) for check in manifest.checks]
         return Joined(
             installation=there,
             held=held_installation(there, service_spec.doors),
             host=host,
-            install=driver("installs", recipe.install.driver)(host, spec.root, packages),
+            install=driver("installs", recipe.install.driver)(
+                host, spec.root, packages, **recipe.install.options
+            ),
             service=self._service(spec, service_spec, host),
             installed_version=self._installed_version(there, host),
             health=self._check(recipe.health, there, host),

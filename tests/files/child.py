@@ -27,7 +27,7 @@ NOBODY = 65534
 def copy(source: Path, target: Path, rsync: str) -> None:
     """Copy once; tell the error if there is one."""
     try:
-        report = TreeFiles("uploads", source, rsync=rsync).copy_to(target)
+        report = TreeFiles("uploads", source, rsync=rsync).copy_to(TreeFiles("uploads", target))
     except Failed as failed:
         print(json.dumps(failed.as_json()))  # noqa: T201 (the result)
     else:
@@ -43,8 +43,8 @@ def ordinary(source: Path, target: Path, rsync: str) -> None:
     os.umask(0o077)
     files, there = TreeFiles("uploads", source, rsync=rsync), TreeFiles("uploads", target)
     try:
-        files.copy_to(target)
-        second = files.copy_to(target)
+        files.copy_to(TreeFiles("uploads", target))
+        second = files.copy_to(TreeFiles("uploads", target))
         differences = there.digest().differences(files.digest())
         owners = {path.lstat().st_uid for path in target.rglob("*")}
         there.remove()

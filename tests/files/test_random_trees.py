@@ -85,7 +85,7 @@ def test_two_passes(rsync: str, first: list[Edit], second: list[Edit], spoiled: 
             for edit in target_edits:
                 apply(target, edit)
             before = picture(source, inodes=True)
-            files.copy_to(target)
+            files.copy_to(copy)
             assert picture(source, inodes=True) == before
             assert picture(target) == picture(source)
             assert files.digest().differences(copy.digest()) == ()

@@ -125,7 +125,7 @@ def test_killed_in_the_middle(tmp_path: Path, rsync: str) -> None:
     (target / "5").mkdir(exist_ok=True)
     (target / "5" / ".crossfade-0123456789abcdef").write_bytes(b"left behind")
     assert picture(target) != picture(source)
-    TreeFiles("uploads", source, rsync=rsync).copy_to(target)
+    TreeFiles("uploads", source, rsync=rsync).copy_to(TreeFiles("uploads", target))
     assert picture(target) == picture(source)
 
 
@@ -140,13 +140,13 @@ def test_while_somebody_writes(tmp_path: Path, rsync: str) -> None:
         try:
             # os.walk leaves out a directory that goes while it is read; rglob raises.
             until(lambda: sum(len(found) for *_, found in os.walk(source)) > 50)
-            busy = sum(files.copy_to(target).copied > 0 for _ in range(12))
+            busy = sum(files.copy_to(TreeFiles("uploads", target)).copied > 0 for _ in range(12))
             files.digest()
         finally:
             writer.kill()
     assert busy >= 6
     before = picture(source, inodes=True)
-    files.copy_to(target)
+    files.copy_to(TreeFiles("uploads", target))
     assert picture(source, inodes=True) == before
     assert picture(target) == picture(source)
     assert files.digest().differences(TreeFiles("uploads", target).digest()) == ()
@@ -161,13 +161,13 @@ def test_reads_only_what_changed(tmp_path: Path, rsync: str) -> None:
         (source / str(number)).write_bytes(os.urandom(1 << 20))
     files, copy = TreeFiles("uploads", source, rsync=rsync), TreeFiles("uploads", target)
     settle(source)
-    files.copy_to(target)
+    files.copy_to(TreeFiles("uploads", target))
     settle(target)
     assert bytes_read(copy.digest) > 8 << 20
     assert bytes_read(files.digest) > 8 << 20
-    assert bytes_read(lambda: files.copy_to(target)) < 1 << 18
+    assert bytes_read(lambda: files.copy_to(TreeFiles("uploads", target))) < 1 << 18
     (source / "3").write_bytes(os.urandom(1 << 20))
-    assert bytes_read(lambda: files.copy_to(target)) < 2 << 20
+    assert bytes_read(lambda: files.copy_to(TreeFiles("uploads", target))) < 2 << 20
     one, two = files.digest(), copy.digest()
     assert one.differences(two) == ()
     assert bytes_read(files.digest) < 2 << 20
@@ -184,13 +184,13 @@ def test_young_entries_are_not_trusted(tmp_path: Path, rsync: str) -> None:
     files = TreeFiles("uploads", source, rsync=rsync)
     settle(source)
     (source / "file").chmod(0o640)
-    files.copy_to(target)
+    files.copy_to(TreeFiles("uploads", target))
     (source / "file").chmod(0o600)
     files.digest()
     assert bytes_read(files.digest) > 1 << 20
     (source / "file").chmod(0o640)
-    files.copy_to(target)
-    assert bytes_read(lambda: files.copy_to(target)) > 1 << 20
+    files.copy_to(TreeFiles("uploads", target))
+    assert bytes_read(lambda: files.copy_to(TreeFiles("uploads", target))) > 1 << 20
 
 
 def test_a_link_to_the_source_is_no_copy(tmp_path: Path) -> None:
@@ -200,7 +200,7 @@ def test_a_link_to_the_source_is_no_copy(tmp_path: Path) -> None:
     target.mkdir()
     (source / "file").write_text("x")
     (target / "file").hardlink_to(source / "file")
-    TreeFiles("uploads", source, rsync="").copy_to(target)
+    TreeFiles("uploads", source, rsync="").copy_to(TreeFiles("uploads", target))
     assert not (target / "file").samefile(source / "file")
     assert picture(target) == picture(source)
 
@@ -211,11 +211,11 @@ def test_skipped_is_told(tmp_path: Path) -> None:
     source.mkdir()
     os.mkfifo(source / "fifo")
     files = TreeFiles("uploads", source, rsync="")
-    files.copy_to(tmp_path / "target")
+    files.copy_to(TreeFiles("uploads", tmp_path / "target"))
     assert not files.skipped
     if os.geteuid() == 0:
         os.mknod(source / "null", 0o600 | 0o020000, os.makedev(1, 3))
-        files.copy_to(tmp_path / "target")
+        files.copy_to(TreeFiles("uploads", tmp_path / "target"))
         assert files.skipped == ("null (device)",)
         assert not (tmp_path / "target" / "null").exists()
 
@@ -226,5 +226,7 @@ def test_rsync_that_is_missing_or_breaks(tmp_path: Path) -> None:
     source.mkdir()
     for program, code in (("no-such-program", "rsync-missing"), ("false", "rsync-failed")):
         with pytest.raises(Failed) as failed:
-            TreeFiles("uploads", source, rsync=program).copy_to(tmp_path / "target")
+            TreeFiles("uploads", source, rsync=program).copy_to(
+                TreeFiles("uploads", tmp_path / "target")
+            )
         assert failed.value.code == code

@@ -69,6 +69,22 @@ def test_own_recipe(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("install", "options"),
+    [
+        ("driver: python", {}),
+        ('driver: python, python: "3.12"', {"python": "3.12"}),
+        ('driver: npm, node: ">=18 <23.1"', {"node": ">=18 <23.1"}),
+        ("driver: tarball, strip: true", {"strip": True}),
+        ("driver: theirs, strip: true", {"strip": True}),
+    ],
+)
+def test_install_options(tmp_path: Path, install: str, options: dict[str, object]) -> None:
+    """Options go to the install by name; a driver of somebody else's may have any of them."""
+    (tmp_path / "demo.yaml").write_text(RECIPE.replace("driver: python", install, 1))
+    assert load("demo.yaml", tmp_path).install.options == options
+
+
+@pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
         ("{version}", "{verson}", "demo.yaml:2 install.packages.0: has the unknown placeholder {v"),
@@ -88,6 +104,29 @@ def test_own_recipe(tmp_path: Path) -> None:
             "  - format",
             "demo.yaml:10 configuration.0: must have",
         ),
+        ("driver: python,", "driver: python, python: 3.11,", "yaml:2 install.python: must be text"),
+        (
+            "driver: python,",
+            'driver: python, python: "3.11.2",',
+            "demo.yaml:2 install.python: must be a version of Python in quotes, such as",
+        ),
+        (
+            "driver: python,",
+            'driver: npm, node: ">= 18",',
+            "demo.yaml:2 install.node: must be versions of Node.js in quotes, such as",
+        ),
+        ("driver: python,", "driver: tarball, strip: 1,", "install.strip: must be true or false"),
+        (
+            "driver: python,",
+            "driver: python, strip: true,",
+            "demo.yaml:2 install.strip: is for the install tarball, not for python",
+        ),
+        (
+            "driver: python,",
+            'driver: apt, node: "18",',
+            "demo.yaml:2 install.node: is for the install npm, not for apt",
+        ),
+        ("driver: python,", "driver: npm, nodes: x,", "install.nodes (did you mean node?)"),
         ("key: port", "key: a..b", "rewrite.0.key: must be keys with dots between them"),
         ("path: /health", "path: /health, status: ok", "demo.yaml:6 health.status: must be a whol"),
     ],

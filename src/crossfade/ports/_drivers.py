@@ -300,11 +300,15 @@ class Files(Protocol):
     def size(self) -> tuple[int, int]:
         """Entries and bytes."""
 
-    def copy_to(self, target: Path, progress: Progress | None = None) -> CopyReport:
-        """Make ``target`` equal to this tree; only what differs is copied.  In use is fine."""
+    def copy_to(self, target: Files, progress: Progress | None = None) -> CopyReport:
+        """Make ``target``, of the same kind, equal to this tree; only what differs is copied.  In
+        use is fine."""
 
-    def add_to(self, target: Path) -> CopyReport:
-        """Copy what ``target`` lacks or has otherwise; what only it has stays."""
+    def add_to(self, target: Files) -> CopyReport:
+        """Copy what ``target``, of the same kind, lacks or has otherwise; the rest of it stays."""
+
+    def here(self, path: Path) -> Files:
+        """A tree of the same kind at a path of the machine that Crossfade runs on."""
 
     def digest(self) -> Digest:
         """Every entry with its kind, content, owner, mode, times, links and extended attributes."""

@@ -12,6 +12,7 @@ from crossfade.errors import UsageError
 from crossfade.recipes._spec import (
     _PLACEHOLDER,
     DATABASE_PLACEHOLDERS,
+    INSTALL_OPTIONS,
     PLACEHOLDERS,
     SERVER_DRIVERS,
     CheckSpec,
@@ -129,8 +130,10 @@ def _reason(error: OSError | ValueError) -> str:
 
 
 def _rule_complaints(document: Document) -> Iterator[Complaint]:
-    """What the schema cannot say: relative paths stay inside, names are used once."""
+    """What the schema cannot say: relative paths stay inside, names are used once, options are
+    those of the kind of install."""
     data: Any = document.data
+    yield from _option_complaints(document, data["install"])
     for section in ("configuration", "databases", "files"):
         seen: set[str] = set()
         for index, item in enumerate(data.get(section, ())):
@@ -153,6 +156,22 @@ def _rule_complaints(document: Document) -> Iterator[Complaint]:
                 yield Complaint(document.line(keys), dotted((*keys, "rewrite")), text)
 
 
+def _option_complaints(document: Document, install: Data) -> Iterator[Complaint]:
+    """A driver of somebody else's may know any of the options."""
+    kind = install["driver"]
+    ours = {*INSTALL_OPTIONS.values(), "apt"}
+    for option, driver in INSTALL_OPTIONS.items():
+        if option in install and kind in ours - {driver}:
+            keys: Keys = ("install", option)
+            text = f"is for the install {driver}, not for {kind}"
+            yield Complaint(document.line(keys), dotted(keys), text)
+
+
+def _install(data: Data) -> InstallSpec:
+    options = {option: data[option] for option in INSTALL_OPTIONS if option in data}
+    return InstallSpec(data["driver"], tuple(data["packages"]), options)
+
+
 def _recipe(document: Document, path: Path) -> Recipe:
     data: Any = document.data
     base = path.parent
@@ -165,7 +184,7 @@ def _recipe(document: Document, path: Path) -> Recipe:
         application=data["application"],
         title=data.get("title", data["application"]),
         source=path,
-        install=InstallSpec(data["install"]["driver"], tuple(data["install"]["packages"])),
+        install=_install(data["install"]),
         service=ServiceSpec(
             driver=service["driver"],
             command=tuple(service["command"]),

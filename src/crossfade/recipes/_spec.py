@@ -13,6 +13,7 @@ from pathlib import Path
 
 __all__ = [
     "DATABASE_PLACEHOLDERS",
+    "INSTALL_OPTIONS",
     "PLACEHOLDERS",
     "SERVER_DRIVERS",
     "CheckSpec",
@@ -45,6 +46,9 @@ DATABASE_PLACEHOLDERS = (
 """After the name of a database on a server and a dot: {main.url}."""
 SERVER_DRIVERS = ("postgres", "mysql")
 """Kinds of database on a server; the manifest says where."""
+
+INSTALL_OPTIONS = {"python": "python", "node": "npm", "strip": "tarball"}
+"""Options of an install, each with the one of our drivers that knows it."""
 
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_-]*(?:\.[a-z]+)?)\}")
 _SECRET = re.compile(r"pass|secret|token|key|salt|credential|private|dsn", re.IGNORECASE)
@@ -108,10 +112,13 @@ class RequirementSpec:
 
 @dataclass(frozen=True, slots=True)
 class InstallSpec:
-    """How a version gets onto a host: the kind of installer and the packages it is asked for."""
+    """How a version gets onto a host: the kind of installer and the packages it is asked for.
+
+    options go to the driver by name: those of ``INSTALL_OPTIONS`` that the recipe has."""
 
     driver: str
     packages: tuple[str, ...]
+    options: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

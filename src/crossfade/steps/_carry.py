@@ -41,12 +41,12 @@ def carry_and_start(work: Work) -> list[Finding]:
 def _tree(work: Work, name: str, tree: Files) -> Finding:
     """What changed in a tree, and the proof.  In a cutover nothing writes any more, so both are
     equal.  In a rehearsal the old side works on: what it changed meanwhile is left out."""
-    tree.copy_to(work.new.files[name].path)
+    tree.copy_to(work.new.files[name])
     before = tree.position()
     there = work.new.files[name].digest()
     here = tree.digest()
     if work.pause_began is None and (tree.position() != before or here.differences(there)):
-        tree.copy_to(work.new.files[name].path)
+        tree.copy_to(work.new.files[name])
         there = work.new.files[name].digest()
         changed = len(tree.digest().differences(there))
         few = changed <= max(10, there.count // 2)

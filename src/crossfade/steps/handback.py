@@ -143,8 +143,8 @@ def _bring_back(work: Work, to: Path) -> tuple[list[Finding], dict[str, object]]
     for n, tree in work.new.files.items():
         there = work.old.files[n]
         if whole:
-            tree.add_to(there.path)
+            tree.add_to(there)
         else:
             files += len(tree.digest().differences(there.digest()))
-            tree.copy_to(to / "files" / n)
+            tree.copy_to(tree.here(to / "files" / n))
     return findings, {"rows": rows, "files": files, "at": str(to)}

@@ -30,7 +30,7 @@ def run(work: Work) -> Evidence:
         findings += carrier.restore(work)
     for n, tree in work.old.files.items():
         with work.timed(f"files {n}"), work.progress(f"copying {n}") as progress:
-            report = tree.copy_to(work.new.files[n].path, progress)
+            report = tree.copy_to(work.new.files[n], progress)
         with work.timed(f"digest {n}"):  # hashed now, so that the pause only looks at changes
             there = work.new.files[n].digest()
             tree.digest()

@@ -32,6 +32,15 @@ class FilesContract:
         """The driver under test, for the tree at ``path``."""
         raise NotImplementedError
 
+    def target(self, path: Path) -> Files:
+        """The driver for the tree that is copied to; another one where that is elsewhere."""
+        return self.files(path)
+
+    @pytest.fixture(name="target")
+    def _target(self, tmp_path: Path) -> Path:
+        """A place for the copy, whose parent is missing too."""
+        return tmp_path / "new side" / "uploads"
+
     @pytest.fixture
     def source(self, tmp_path: Path) -> Path:
         """A tree with one of everything."""
@@ -40,21 +49,16 @@ class FilesContract:
         fill(path)
         return path
 
-    @pytest.fixture
-    def target(self, tmp_path: Path) -> Path:
-        """A place for the copy, whose parent is missing too."""
-        return tmp_path / "new side" / "uploads"
-
     def _equal(self, source: Path, target: Path) -> None:
         assert picture(target) == picture(source)
-        one, two = self.files(source).digest(), self.files(target).digest()
+        one, two = self.files(source).digest(), self.target(target).digest()
         assert one.differences(two) == ()
         assert one.count == len(picture(source))
 
     def test_copies_everything_and_touches_nothing(self, source: Path, target: Path) -> None:
         """The copy has contents, owners, modes, times, links; the source is untouched."""
         before = picture(source, inodes=True)
-        report = self.files(source).copy_to(target)
+        report = self.files(source).copy_to(self.target(target))
         assert picture(source, inodes=True) == before
         self._equal(source, target)
         assert report.copied >= len(before) - 3
@@ -63,7 +67,7 @@ class FilesContract:
 
     def test_holes_stay_holes(self, source: Path, target: Path) -> None:
         """A sparse file takes no more room at the target than a few blocks."""
-        self.files(source).copy_to(target)
+        self.files(source).copy_to(self.target(target))
         told = (target / "sparse").stat()
         assert told.st_size == SPARSE
         assert told.st_blocks * 512 < SPARSE // 8
@@ -71,16 +75,16 @@ class FilesContract:
     def test_second_pass_copies_nothing(self, source: Path, target: Path) -> None:
         """Without a change the second pass writes nothing."""
         files = self.files(source)
-        files.copy_to(target)
+        files.copy_to(self.target(target))
         before = picture(target, inodes=True)
-        report = files.copy_to(target)
+        report = files.copy_to(self.target(target))
         assert (report.copied, report.removed, report.bytes) == (0, 0, 0)
         assert picture(target, inodes=True) == before
 
     def test_second_pass_copies_the_difference(self, source: Path, target: Path) -> None:
         """Changed, new and removed entries, and changes of metadata alone, are carried over."""
         files = self.files(source)
-        files.copy_to(target)
+        files.copy_to(self.target(target))
         with (source / "big").open("ab") as file:
             file.write(b"more")
         (source / "sub" / "new").write_bytes(b"new")
@@ -90,7 +94,7 @@ class FilesContract:
         os.removexattr(source / "sub", "user.colour")
         (source / "sub" / "dangling").unlink()
         (source / "sub" / "dangling").symlink_to("else/where")
-        report = files.copy_to(target)
+        report = files.copy_to(self.target(target))
         self._equal(source, target)
         assert 5 <= report.copied <= 10
         assert report.removed == 1
@@ -99,7 +103,7 @@ class FilesContract:
     def test_kinds_change(self, source: Path, target: Path) -> None:
         """A directory becomes a file, a file a directory, a link a file, and a FIFO a link."""
         files = self.files(source)
-        files.copy_to(target)
+        files.copy_to(self.target(target))
         for name in ("link", "dangling", "program", "and again"):
             (source / "sub" / name).unlink()
         (source / "sub" / "empty").rmdir()
@@ -111,22 +115,22 @@ class FilesContract:
         (source / "text" / "inside").write_bytes(b"x")
         (source / "to-directory").write_bytes(b"now a file")
         (source / "fifo").symlink_to("text")
-        files.copy_to(target)
+        files.copy_to(self.target(target))
         self._equal(source, target)
 
     def test_hard_links_come_and_go(self, source: Path, target: Path) -> None:
         """Files linked or unlinked from each other between passes end the same at the target."""
         files = self.files(source)
-        files.copy_to(target)
+        files.copy_to(self.target(target))
         (source / "again").unlink()
         (source / "again").write_bytes((source / "text").read_bytes())
         (source / "nothing").unlink()
         (source / "nothing").hardlink_to(source / "big")
-        files.copy_to(target)
+        files.copy_to(self.target(target))
         self._equal(source, target)
         (source / "nothing").unlink()
         (source / "nothing").write_bytes((source / "big").read_bytes())
-        files.copy_to(target)
+        files.copy_to(self.target(target))
         self._equal(source, target)
 
     def test_a_rewrite_that_looks_the_same_is_seen(self, source: Path, target: Path) -> None:
@@ -135,17 +139,17 @@ class FilesContract:
         path = source / "text"
         told = path.stat()
         for number in range(20):
-            files.copy_to(target)
+            files.copy_to(self.target(target))
             path.write_text(f"take{number:02}")
             os.utime(path, ns=(told.st_mtime_ns, told.st_mtime_ns))
-            files.copy_to(target)
+            files.copy_to(self.target(target))
             assert (target / "text").read_text() == f"take{number:02}"
-            assert files.digest().differences(self.files(target).digest()) == ()
+            assert files.digest().differences(self.target(target).digest()) == ()
 
     def test_a_target_that_was_tampered_with_is_mended(self, source: Path, target: Path) -> None:
         """What somebody changed, removed or added at the target is put right."""
         files = self.files(source)
-        files.copy_to(target)
+        files.copy_to(self.target(target))
         told = (target / "big").stat()
         (target / "big").write_bytes(bytes(told.st_size))
         os.utime(target / "big", ns=(told.st_mtime_ns, told.st_mtime_ns))
@@ -153,7 +157,7 @@ class FilesContract:
         (target / "extra").mkdir()
         (target / "extra" / "file").write_bytes(b"x")
         (target / "private").chmod(0o777)
-        files.copy_to(target)
+        files.copy_to(self.target(target))
         self._equal(source, target)
 
     def test_a_target_of_unknown_origin_is_compared(self, source: Path, target: Path) -> None:
@@ -162,7 +166,7 @@ class FilesContract:
         told = (source / "big").stat()
         (target / "big").write_bytes(bytes(told.st_size))
         os.utime(target / "big", ns=(told.st_mtime_ns, told.st_mtime_ns))
-        self.files(source).copy_to(target)
+        self.files(source).copy_to(self.target(target))
         self._equal(source, target)
 
     def test_sockets_are_left_out(self, source: Path, target: Path) -> None:
@@ -172,7 +176,7 @@ class FilesContract:
             listening.bind("socket")
             os.chdir("/")
             files = self.files(source)
-            files.copy_to(target)
+            files.copy_to(self.target(target))
             assert not (target / "socket").exists()
             assert "socket" not in files.digest().parts
             self._equal(source, target)
@@ -189,8 +193,8 @@ class FilesContract:
             fd = inner
         os.close(os.open("bottom", os.O_CREAT | os.O_WRONLY, dir_fd=fd))
         os.close(fd)
-        files, copy = self.files(source), self.files(target)
-        files.copy_to(target)
+        files, copy = self.files(source), self.target(target)
+        files.copy_to(copy)
         digest = copy.digest()
         assert digest.differences(files.digest()) == ()
         assert max(map(len, digest.parts)) > 4096
@@ -205,9 +209,9 @@ class FilesContract:
             (source / str(directory)).mkdir(parents=True)
             for number in range(120):
                 (source / str(directory) / str(number)).write_text(str(number))
-        self.files(source).copy_to(target)
-        assert self.files(source).digest().differences(self.files(target).digest()) == ()
-        self.files(target).remove()
+        self.files(source).copy_to(self.target(target))
+        assert self.files(source).digest().differences(self.target(target).digest()) == ()
+        self.target(target).remove()
         assert not target.exists()
 
     def test_digest_sees_every_change(self, source: Path) -> None:
@@ -262,7 +266,9 @@ class FilesContract:
     def test_progress(self, source: Path, target: Path) -> None:
         """Progress never goes beyond the whole."""
         told: list[tuple[int, int | None]] = []
-        self.files(source).copy_to(target, lambda done, whole: told.append((done, whole)))
+        self.files(source).copy_to(
+            self.target(target), lambda done, whole: told.append((done, whole))
+        )
         assert told
         assert all(whole is None or 0 <= done <= whole for done, whole in told)
 
@@ -274,7 +280,7 @@ class FilesContract:
                 ask()
             assert failed.value.code == "tree-missing"
         with pytest.raises(Failed) as failed:
-            files.copy_to(tmp_path / "copy")
+            files.copy_to(self.target(tmp_path / "copy"))
         assert failed.value.code == "tree-missing"
         assert not (tmp_path / "copy").exists()
 
@@ -283,14 +289,36 @@ class FilesContract:
         """A copy into itself, over itself or over its parent is refused."""
         before = picture(source, inodes=True)
         with pytest.raises(Failed) as failed:
-            self.files(source).copy_to(source / where)
+            self.files(source).copy_to(self.target(source / where))
         assert failed.value.code == "trees-overlap"
         assert picture(source, inodes=True) == before
 
+    def test_add(self, source: Path, target: Path) -> None:
+        """What is added comes over what is there; what only the target has stays."""
+        files, there = self.files(source), self.target(target)
+        files.copy_to(there)
+        (target / "sub" / "of its own").write_bytes(b"stays")
+        (source / "text").write_text("changed\n")
+        (source / "schön").unlink()
+        (source / "sub" / "new").write_bytes(b"new")
+        files.add_to(there)
+        assert (target / "sub" / "of its own").read_bytes() == b"stays"
+        assert (target / "text").read_text() == "changed\n"
+        assert (target / "again").read_text() == "changed\n"
+        assert (target / "sub" / "new").read_bytes() == b"new"
+        assert (target / "schön").exists()
+
+    def test_here(self, source: Path, tmp_path: Path) -> None:
+        """A copy to a place of this machine, which only needs its path."""
+        files = self.target(source)
+        kept = files.here(tmp_path / "kept" / "uploads")
+        files.copy_to(kept)
+        assert picture(tmp_path / "kept" / "uploads") == picture(source)
+
     def test_remove(self, source: Path, target: Path) -> None:
         """Removing takes the tree and all that was kept beside it; twice is fine."""
-        self.files(source).copy_to(target)
-        self.files(target).remove()
+        self.files(source).copy_to(self.target(target))
+        self.target(target).remove()
         assert list(target.parent.iterdir()) == []
-        self.files(target).remove()
+        self.target(target).remove()
         assert (source / "text").exists()

@@ -21,7 +21,7 @@ from crossfade.drivers.files.index import Index, index_path
 from crossfade.drivers.files.mirror import Before, Mirror, clear
 from crossfade.errors import Failed
 from crossfade.model import Digest
-from crossfade.ports import CopyReport, Progress
+from crossfade.ports import CopyReport, Files, Progress
 
 __all__ = ["TreeFiles"]
 
@@ -48,28 +48,28 @@ class TreeFiles:
         files = {(e.device, e.inode): e.size for e in entries if stat.S_ISREG(e.mode)}
         return len(entries), sum(files.values())
 
-    def copy_to(self, target: Path, progress: Progress | None = None) -> CopyReport:
-        """Make ``target`` equal to this tree; only what differs is copied.  In use is fine.
+    def copy_to(self, target: Files, progress: Progress | None = None) -> CopyReport:
+        """Make ``target``, another of these, equal to this tree; only what differs is copied.
 
         ``progress`` is told bytes.  What changes during the copy is copied by the next one.
         Raises Failed: tree-missing, trees-overlap, file-unreadable, disk-full, target-unwritable,
         rsync-missing, rsync-failed.
         """
         with self._root() as source:
-            path, target = self.path.resolve(), target.resolve()
-            if path.is_relative_to(target) or target.is_relative_to(path):
+            path, to = self.path.resolve(), target.path.resolve()
+            if path.is_relative_to(to) or to.is_relative_to(path):
                 raise Failed(
                     "trees-overlap",
-                    f"{target} cannot be a copy of {path}: one is inside the other.",
+                    f"{to} cannot be a copy of {path}: one is inside the other.",
                     where=f"tree {self.name}",
                 )
             try:
-                target.mkdir(parents=True, exist_ok=True)
-                there = Root(target)
+                to.mkdir(parents=True, exist_ok=True)
+                there = Root(to)
             except OSError as error:
-                raise unwritable(target, HERE, error) from error
+                raise unwritable(to, HERE, error) from error
             with there:
-                index = Index(path, target)
+                index = Index(path, to)
                 first, before = CopyReport(0, 0, 0), None
                 if self._rsync and not index.present:
                     first, before = self._bulk(source, there, progress)
@@ -82,10 +82,14 @@ class TreeFiles:
             first.bytes + second.bytes,
         )
 
-    def add_to(self, target: Path) -> CopyReport:
+    def add_to(self, target: Files) -> CopyReport:
         """Copy what ``target`` lacks or has otherwise; what only it has stays."""
-        with self._root() as source, Root(target) as there:
-            return Mirror(source, there, Index(self.path, target)).run(keep=True)
+        with self._root() as source, Root(target.path) as there:
+            return Mirror(source, there, Index(self.path, target.path)).run(keep=True)
+
+    def here(self, path: Path) -> Files:
+        """A tree of the same kind at another path of this machine."""
+        return TreeFiles(self.name, path, rsync=self._rsync)
 
     def _bulk(
         self, source: Root, target: Root, progress: Progress | None
