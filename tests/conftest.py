@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.testbed.engine import Engine, running_engine
+from tests.testbed.far import FarSite, far_site_at
+from tests.testbed.machines import Machine, machine
 from tests.testbed.servers import close_shared
 from tests.testbed.site import Site, site_at
 
@@ -17,6 +20,36 @@ def shared_servers() -> Iterator[None]:
     """Ends the database servers that the sites of a test process share."""
     yield
     close_shared()
+
+
+@pytest.fixture(scope="session")
+def engine() -> Iterator[Engine]:
+    """A Docker Engine of the tests' own."""
+    with running_engine() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def machines(
+    engine: Engine, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Machine, Machine]]:
+    """Two booted machines, for one test after another."""
+    place = tmp_path_factory.mktemp("machines")
+    with machine(engine, place) as one, machine(engine, place) as two:
+        yield one, two
+
+
+@pytest.fixture
+def make_far_site(tmp_path: Path) -> Iterator[Callable[..., FarSite]]:
+    """Makes started sites whose sides are on machines; they are closed in the end."""
+    with ExitStack() as stack:
+        count = iter(range(100))
+
+        def make(old: Machine | None, new: Machine | None, **given: Any) -> FarSite:
+            place = tmp_path / f"far{next(count)}"
+            return stack.enter_context(far_site_at(place, old, new, **given))
+
+        yield make
 
 
 @pytest.fixture

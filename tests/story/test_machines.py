@@ -1,0 +1,102 @@
+"""The whole story between machines, with a client throughout; and what is left of it on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from tests.testbed.client import Client
+from tests.testbed.far import FarSite
+from tests.testbed.machines import Machine, added, leavings
+from tests.testbed.site import eventually
+
+Make = Callable[..., FarSite]
+Pair = tuple[Machine, Machine]
+
+pytestmark = pytest.mark.timeout(600)
+
+
+@pytest.fixture(params=["local to ssh", "ssh to ssh", "ssh to local"])
+def sides(request: pytest.FixtureRequest, machines: Pair) -> tuple[Machine | None, Machine | None]:
+    """Where the old side is, and the new one; None is this machine."""
+    here, there = request.param.split(" to ")
+    return (machines[0] if here == "ssh" else None, machines[1] if there == "ssh" else None)
+
+
+def test_forward_back_and_forward_again(
+    make_far_site: Make, sides: tuple[Machine | None, Machine | None]
+) -> None:
+    """Rehearse, cut over, roll back, cut over again, retire: no request fails, nothing is lost,
+    and nothing of ours stays on a machine but what is said."""
+    site = make_far_site(*sides)
+    old, new = sides
+    before = {one.name: leavings(one) for one in sides if one}
+    with Client(site.gate) as client:
+        site.run("rehearse")
+        assert site.version() == "1.0"
+        if new:
+            left = added(before[new.name], leavings(new))
+            assert set(left) <= {"files"}, left
+            assert all("/srv/notes/app2" in line for line in left.get("files", ()))
+        first = site.run("cutover", "--yes", "--json").json
+        assert (first["outcome"], first["live"], site.version()) == ("done", "new", "2.0")
+        assert first["requests"]["served_by_old_after_drain"] == 0
+        eventually(lambda: len(client.acknowledged) > 30)
+    assert client.failures == []
+    assert client.lost(site.gate) == set()
+    if old:
+        assert old.run("sh", "-c", "systemctl is-enabled notes.service || :").strip() == "disabled"
+    if new:
+        assert new.run("systemctl", "is-enabled", "notes.service").strip() == "enabled"
+
+    with Client(site.gate, name="second", stays_behind=True) as client:
+        back = site.run("rollback", "--yes", "--accept-loss", "--json").json
+        assert (back["outcome"], back["live"], site.version()) == ("rolled-back", "old", "1.0")
+    assert client.failures == []
+    if old:
+        assert old.run("systemctl", "is-enabled", "notes.service").strip() == "enabled"
+
+    with Client(site.gate, name="third") as client:
+        site.run("cutover", "--yes")
+        assert site.version() == "2.0"
+    assert client.failures == []
+    assert client.lost(site.gate) == set()
+    retired = site.run("retire", "--yes", "--json").json
+    assert (retired["outcome"], retired["live"]) == ("retired", "new")
+    assert site.version() == "2.0"
+    if old:
+        assert added(before[old.name], leavings(old)) == {}
+
+
+def test_the_unit_comes_along(make_far_site: Make, machines: Pair) -> None:
+    """What the operator had set in the old unit and its drop-ins holds for the new one, with the
+    new side's paths; what it ran does not."""
+    site = make_far_site(*machines)
+    site.run("rehearse")
+    site.run("cutover", "--yes")
+    shown = machines[1].run(
+        *("systemctl", "show", "notes.service", "--property"),
+        "User,LimitNOFILE,ReadWritePaths,ExecStart,ExecStartPre,WorkingDirectory,Restart",
+    )
+    assert "User=notes\n" in shown
+    assert "LimitNOFILE=4321\n" in shown
+    assert "ReadWritePaths=/srv/notes/new\n" in shown
+    assert "Restart=on-failure\n" in shown
+    assert "WorkingDirectory=/srv/notes/new\n" in shown
+    assert "app1" not in shown
+    assert "/usr/bin/test" not in shown, "what ran before the old program is not carried"
+
+
+def test_old_machine_dies_in_the_pause(make_far_site: Make, machines: Pair) -> None:
+    """Killed in the pause, the tool's switch starts the old unit again by a connection of its
+    own."""
+    site = make_far_site(*machines)
+    site.run("rehearse")
+    with Client(site.gate) as client:
+        crash = {"CROSSFADE_CRASH_AT": "cutover.sync.start.before-act"}
+        site.run("cutover", "--yes", env=crash, ok=False)
+        eventually(lambda: site.version(site.old) == "1.0")
+        site.run("cutover", "--yes")
+        assert site.version() == "2.0"
+    assert client.failures == []
+    assert client.lost(site.gate) == set()
