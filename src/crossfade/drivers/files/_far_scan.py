@@ -1,0 +1,167 @@
+"""What stands in a tree on any machine, as GNU find tells it: one command, one line an entry."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from crossfade.drivers.files.entries import HERE, parent_of
+from crossfade.errors import Failed
+from crossfade.ports import Host
+
+__all__ = ["ARRIVING", "FarEntry", "Seen", "above", "groups", "look", "paths"]
+
+ARRIVING: Final = ".crossfade-arriving"
+"""The directory inside a target in which things arrive; no part of any tree."""
+
+_FORMAT: Final = r"%y %m %U %G %s %T@ %C@ %i %D %n\0%u\0%g\0%P\0%l\0"
+_FIELDS: Final = 5
+_MAGIC: Final = b"crossfade-tree"
+_KINDS: Final = {
+    "f": stat.S_IFREG,
+    "d": stat.S_IFDIR,
+    "l": stat.S_IFLNK,
+    "p": stat.S_IFIFO,
+}
+
+# $1 the tree, $2 the directory that is no part of it, $3 the format.  Find's errors come last.
+_LOOK: Final = r"""
+LC_ALL=C; export LC_ALL
+if ! cd "$1" 2>/dev/null; then
+    if [ -e "$1" ] && [ -d "$1" ]; then set -- shut; else set -- missing; fi
+    printf '%s\0' "$1"; exit 0
+fi
+printf '%s\0%s\0%s\0' crossfade-tree "$(id -u)" "$(date +%s)"
+exec 3>&1
+errors=$(find . -path "./$2" -prune -o -printf "$3" 2>&1 1>&3)
+printf 'errors\0%s\0' "$errors"
+"""
+
+
+class FarEntry(NamedTuple):
+    """What find says of one entry; times in nanoseconds, ``mode`` with the kind's bits (which are
+    0 for what is no data)."""
+
+    mode: int
+    owner: int
+    group: int
+    size: int
+    mtime: int
+    ctime: int
+    inode: int
+    device: int
+    links: int
+    user: str
+    group_name: str
+    link: str
+
+    @property
+    def kind(self) -> int:
+        """The file type bits of the mode."""
+        return stat.S_IFMT(self.mode)
+
+    @property
+    def key(self) -> tuple[int, int, int, int]:
+        """Equal keys mean that nothing was done to the entry."""
+        return self.inode, self.size, self.mtime, self.ctime
+
+
+class Seen(NamedTuple):
+    """A tree at one moment, by the clock of its machine; ``root`` says that we act as root."""
+
+    entries: dict[str, FarEntry]
+    skipped: tuple[str, ...]
+    root: bool
+    when: int
+
+    def settled(self, entry: FarEntry) -> bool:
+        """Whether a later write must change the entry's key."""
+        return entry.ctime < self.when - 2_000_000_000
+
+
+def paths(names: Iterable[str]) -> bytes:
+    """Names as a list for xargs and tar: each ends with a NUL and begins with ``./``."""
+    return b"".join(b"./" + os.fsencode(name) + b"\0" for name in names)
+
+
+def look(host: Host, path: Path, name: str) -> Seen | None:
+    """Everything below ``path``; None when there is no tree.  Raises Failed(file-unreadable)."""
+    argv = ("sh", "-c", _LOOK, "crossfade", str(path), ARRIVING, _FORMAT)
+    with host.reading(argv) as stream:
+        fields = stream.read().split(b"\0")
+    if fields[0] == b"missing":
+        return None
+    where = f"tree {name}, {path} on {host.name}"
+    if fields[0] != _MAGIC or fields[-3] != b"errors":
+        raise Failed("file-unreadable", f"{path} cannot be listed on {host.name}.", where=where)
+    bad = [
+        line
+        for line in fields[-2].decode(errors="replace").splitlines()
+        if not line.endswith("No such file or directory")
+    ]
+    if bad:
+        what = f"Not all of {path} can be read on {host.name}: {bad[0]}"
+        raise Failed("file-unreadable", what, where=where)
+    entries, skipped = _parsed(fields[3:-3])
+    return Seen(entries, skipped, fields[1] == b"0", int(fields[2]) * 1_000_000_000)
+
+
+def _parsed(fields: list[bytes]) -> tuple[dict[str, FarEntry], tuple[str, ...]]:
+    found: dict[str, FarEntry] = {}
+    skipped = []
+    for at in range(0, len(fields) - _FIELDS + 1, _FIELDS):
+        numbers, user, group, raw, link = fields[at : at + _FIELDS]
+        kind, mode, uid, gid, size, mtime, ctime, inode, device, links = numbers.split(b" ")
+        name = os.fsdecode(raw) or HERE
+        bits = _KINDS.get(kind.decode(), 0)
+        if not bits:
+            skipped.append(f"{name} ({'socket' if kind == b's' else 'device'})")
+            continue
+        found[name] = FarEntry(
+            bits | int(mode, 8),
+            int(uid),
+            int(gid),
+            int(size),
+            _ns(mtime),
+            _ns(ctime),
+            int(inode),
+            int(device),
+            int(links),
+            user.decode(errors="surrogateescape"),
+            group.decode(errors="surrogateescape"),
+            os.fsdecode(link),
+        )
+    return dict(sorted(found.items())), tuple(sorted(skipped))
+
+
+def _ns(text: bytes) -> int:
+    """Seconds with a fraction, as find prints them, in nanoseconds."""
+    seconds, _, fraction = text.partition(b".")
+    whole = int(seconds) * 1_000_000_000
+    part = int(fraction[:9].ljust(9, b"0"))
+    return whole - part if seconds.startswith(b"-") else whole + part
+
+
+def groups(entries: dict[str, FarEntry]) -> dict[str, tuple[str, ...]]:
+    """Hard links: for every name that shares its inode with others, all names, sorted."""
+    by_inode: dict[tuple[int, int], list[str]] = {}
+    for name, entry in entries.items():
+        if entry.links > 1 and not stat.S_ISDIR(entry.mode):
+            by_inode.setdefault((entry.device, entry.inode), []).append(name)
+    found: dict[str, tuple[str, ...]] = {}
+    for names in by_inode.values():
+        if len(names) > 1:
+            found.update(dict.fromkeys(names, tuple(sorted(names))))
+    return found
+
+
+def above(name: str) -> list[str]:
+    """The directories above a name, nearest first, the root last."""
+    found = []
+    while name != HERE:
+        name = parent_of(name)
+        found.append(name)
+    return found

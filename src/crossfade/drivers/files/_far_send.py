@@ -1,0 +1,165 @@
+"""Sending entries between machines: tar on one, tar on the other, then all of it into place.
+
+Everything arrives in a directory inside the target, which is no part of the tree.  Only when all
+has arrived is it linked to the real names, and each of them changes at once from old to new.  What
+arrived before a link was cut stays there and is not sent again.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+from crossfade.drivers.files._far_hash import NAME_MAX
+from crossfade.drivers.files._far_pump import Pump
+from crossfade.drivers.files._far_scan import ARRIVING, FarEntry, Seen, groups, look, paths
+from crossfade.drivers.files._far_work import FarWork
+from crossfade.drivers.files.entries import HERE
+from crossfade.errors import Failed
+from crossfade.ports import Host
+
+__all__ = ["Sender"]
+
+_AT_ONCE: Final = 60_000
+_LONGEST: Final = 86400.0
+
+_TAR: Final = (
+    "--format=posix --xattrs --xattrs-include='*' --xattrs-exclude='security.selinux' --acls"
+)
+
+# $1 the tree; the others are names, or there is none and everything is sent.
+_PACK: Final = rf"""
+LC_ALL=C; export LC_ALL
+cd "$1" || exit 1
+shift
+exec 3>&1
+names() {{
+    if [ $# -gt 0 ]; then printf './%s\0' "$@"; return; fi
+    find . -depth \( -type f -o -type d -o -type l -o -type p \) -print0
+}}
+errors=$({{ names "$@" | tar -c {_TAR} --sparse --no-recursion --ignore-failed-read \
+    --null --no-unquote -T - -f - 1>&3 || echo "tar: status $?"; }} 2>&1 |
+    grep -v -e 'No such file or directory$' -e 'file changed as we read it$' \
+        -e 'File removed before we read it$' -e 'File shrank by [0-9]* bytes' \
+        -e 'tar: status 1$' -e 'due to previous errors$')
+if [ -n "$errors" ]; then printf '%s\n' "$errors" >&2; exit 1; fi
+"""
+
+# $1 the tree, $2 more options.
+_UNPACK: Final = rf"""
+LC_ALL=C; export LC_ALL; umask 077
+mkdir -p -- "$1/{ARRIVING}/tree" && cd "$1/{ARRIVING}/tree" || exit 1
+exec tar -x -p -f - {_TAR} --delay-directory-restore --warning=no-timestamp $2
+"""
+
+# $1 the tree, $2 the root's time; names to be removed come as input.
+_PLACE: Final = rf"""
+LC_ALL=C; export LC_ALL
+cd "$1" || exit 1
+xargs -0 -r rm -rf -- || exit 1
+if [ -d {ARRIVING}/tree ]; then cp -a -l -f {ARRIVING}/tree/. . || exit 1; fi
+sync -f . 2>/dev/null || sync
+rm -rf {ARRIVING} || exit 1
+if [ -n "$2" ]; then touch -m -d "$2" . || exit 1; fi
+"""
+
+# $1 the tree; names of what arrived and is not wanted come as input.
+_CLEAN: Final = rf'cd "$1/{ARRIVING}/tree" || exit 1; exec xargs -0 -r rm -rf --'
+
+
+class Sender:
+    """Sends from one tree to another, as it was ``seen``."""
+
+    def __init__(
+        self,
+        source: tuple[Host, Path],
+        target: tuple[Host, Path],
+        seen: Seen,
+        *,
+        owners: bool,
+        rate: int,
+        told: Callable[[int], None],
+    ) -> None:
+        self._old, self._from = source
+        self._new, self._to = target
+        self._seen = seen
+        self._owners = owners
+        self._pump = Pump(rate, told)
+
+    def arrived(self, name: str) -> set[str]:
+        """What arrived whole in an earlier pass; what did not, or is not wanted, is removed."""
+        there = look(self._new, self._to / ARRIVING / "tree", name)
+        if there is None:
+            return set()
+        linked, whole, stale = groups(there.entries), set(), []
+        for one, entry in there.entries.items():
+            wanted = self._seen.entries.get(one)
+            if stat.S_ISDIR(entry.mode):
+                if wanted is None or not stat.S_ISDIR(wanted.mode):
+                    stale.append(one)
+            elif wanted is not None and _same(entry, wanted) and one not in linked:
+                whole.add(one)
+            else:
+                stale.append(one)
+        self._run(self._new, _CLEAN, (str(self._to),), paths(stale))
+        return whole
+
+    def send(self, work: FarWork, arrived: set[str], *, everything: bool) -> None:
+        """Bring all entries of the work into the directory where things arrive."""
+        options = "--same-owner" if self._owners else "--no-same-owner"
+        into = ("sh", "-c", _UNPACK, "crossfade", str(self._to), options)
+        for name in (*work.send, *work.directories):
+            if len(os.fsencode(name)) > NAME_MAX:
+                what = f"A path has more than {NAME_MAX} bytes, which no tar takes."
+                raise Failed("path-too-long", what, where=f"{self._from}/{name[:100]}…")
+        names = [name for name in work.send if name not in arrived]
+        portions = _portions(names, groups(self._seen.entries), work.directories)
+        for portion in ([],) if everything else portions:
+            out = ("sh", "-c", _PACK, "crossfade", str(self._from), *portion)
+            self._pump.join(self._old, out, self._new, into)
+
+    def place(self, work: FarWork) -> None:
+        """Remove what is in the way, put what arrived into place, and let it reach the disk."""
+        root = self._seen.entries[HERE]
+        when = f"@{root.mtime // 1_000_000_000}.{root.mtime % 1_000_000_000:09}"
+        settled = when if HERE in work.directories else ""
+        self._run(self._new, _PLACE, (str(self._to), settled), paths(work.remove))
+
+    def _run(self, host: Host, order: str, words: tuple[str, ...], stdin: bytes) -> None:
+        host.run(("sh", "-c", order, "crossfade", *words), stdin=stdin, timeout=_LONGEST)
+
+
+def _same(entry: FarEntry, wanted: FarEntry) -> bool:
+    """Whether what arrived is whole: tar gives a file its time when all of it is there."""
+    one = (entry.kind, entry.mtime, entry.link)
+    return one == (wanted.kind, wanted.mtime, wanted.link) and (
+        not stat.S_ISREG(entry.mode) or entry.size == wanted.size
+    )
+
+
+def _portions(
+    names: list[str], linked: dict[str, tuple[str, ...]], directories: list[str]
+) -> Iterator[list[str]]:
+    """Names in portions that fit among a command's arguments; hard links stay together, and
+    directories come last, each after those inside it."""
+    order: list[str] = []
+    done: set[str] = set()
+    for name in names:
+        if name not in done:
+            group = [one for one in linked.get(name, (name,)) if one == name or one in linked]
+            order += group
+            done.update(group)
+    portion: list[str] = []
+    size = 0
+    for name in (*order, *directories):
+        size += len(os.fsencode(name)) + 3
+        together = name in linked and portion and portion[-1] in linked[name]
+        if size > _AT_ONCE and portion and not together:
+            yield portion
+            portion, size = [], len(os.fsencode(name)) + 3
+        portion.append(name)
+    if portion:
+        yield portion
