@@ -5,7 +5,7 @@ Built-ins are listed here, for reading; they also stand under the entry-point gr
 way to be made:
 
     hosts      Driver(secrets=callable); another machine: Driver(destination, secrets=callable)
-    installs   Driver(host, root, packages)
+    installs   Driver(host, root, packages, **options of the recipe)
     services   Driver(spec, keep)                  databases  Driver(name, path or endpoint)
     files      Driver(name, path)                  traffic    Driver(listen, directory)
 """
@@ -30,6 +30,9 @@ BUILT_IN = {
     "files.tree": "crossfade.drivers.files.tree:TreeFiles",
     "traffic.gateway": "crossfade.drivers.traffic.gateway:GatewayTraffic",
     "installs.python": "crossfade.drivers.installs.python:PythonInstall",
+    "installs.apt": "crossfade.drivers.installs.apt:AptInstall",
+    "installs.tarball": "crossfade.drivers.installs.tarball:TarballInstall",
+    "installs.npm": "crossfade.drivers.installs.npm:NpmInstall",
 }
 
 
