@@ -222,7 +222,7 @@ class WiredSite:
         if all(side.host.driver == "local" for side in sides):
             made: Files = driver("files", part.driver)(part.name, path)
             return made
-        far: Files = driver("files", f"far-{part.driver}")(part.name, path, host)
+        far: Files = driver("files", f"far-{part.driver}")(part.name, path, host, local=self._here)
         return far
 
     def _database(

@@ -27,6 +27,9 @@ PLACE = Path(os.environ.get("CROSSFADE_TESTBED", "/var/tmp/crossfade-testbed"))
 LABEL = "crossfade.testbed"
 _BRIDGE, _GATEWAY = "crossfade0", "172.31.240.1/22"
 
+_daemons: list[subprocess.Popen[bytes]] = []
+"""Kept, for Python warns of children that are forgotten; any test process may end it."""
+
 _PACKAGES = (
     "systemd systemd-sysv openssh-server sudo python3 python3-venv rsync ca-certificates iproute2 "
     "cron"
@@ -169,7 +172,7 @@ def _start(engine: Engine) -> None:
     subprocess.run(("ip", "link", "set", _BRIDGE, "up"), check=True)
     (PLACE / "dockerd.pid").unlink(missing_ok=True)
     with (PLACE / "dockerd.log").open("wb") as log:
-        subprocess.Popen(
+        daemon = subprocess.Popen(
             (
                 *(
                     "dockerd",
@@ -186,6 +189,7 @@ def _start(engine: Engine) -> None:
             stderr=log,
             start_new_session=True,
         )
+    _daemons.append(daemon)
     until = time.monotonic() + 60
     while not _answers(engine):
         said = (PLACE / "dockerd.log").read_text(errors="replace")[-3000:]

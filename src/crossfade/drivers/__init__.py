@@ -8,6 +8,8 @@ way to be made:
     installs   Driver(host, root, packages)
     services   Driver(spec, keep), systemd Driver(unit, host)
     databases  Driver(name, path or endpoint)
+    installs   Driver(host, root, packages, **options of the recipe)
+    services   Driver(spec, keep)                  databases  Driver(name, path or endpoint)
     files      Driver(name, path)                  traffic    Driver(listen, directory)
 """
 
@@ -34,6 +36,9 @@ BUILT_IN = {
     "files.tree": "crossfade.drivers.files.tree:TreeFiles",
     "traffic.gateway": "crossfade.drivers.traffic.gateway:GatewayTraffic",
     "installs.python": "crossfade.drivers.installs.python:PythonInstall",
+    "installs.apt": "crossfade.drivers.installs.apt:AptInstall",
+    "installs.tarball": "crossfade.drivers.installs.tarball:TarballInstall",
+    "installs.npm": "crossfade.drivers.installs.npm:NpmInstall",
 }
 
 
