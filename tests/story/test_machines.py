@@ -10,6 +10,8 @@ from tests.testbed.far import FarSite
 from tests.testbed.machines import Machine, added, leavings
 from tests.testbed.site import eventually
 
+from crossfade.model import Side
+
 Make = Callable[..., FarSite]
 Pair = tuple[Machine, Machine]
 
@@ -87,7 +89,7 @@ def test_the_unit_comes_along(make_far_site: Make, machines: Pair) -> None:
     assert "/usr/bin/test" not in shown, "what ran before the old program is not carried"
 
 
-def test_old_machine_dies_in_the_pause(make_far_site: Make, machines: Pair) -> None:
+def test_the_tool_dies_in_the_pause(make_far_site: Make, machines: Pair) -> None:
     """Killed in the pause, the tool's switch starts the old unit again by a connection of its
     own."""
     site = make_far_site(*machines)
@@ -95,7 +97,9 @@ def test_old_machine_dies_in_the_pause(make_far_site: Make, machines: Pair) -> N
     with Client(site.gate) as client:
         crash = {"CROSSFADE_CRASH_AT": "cutover.sync.start.before-act"}
         site.run("cutover", "--yes", env=crash, ok=False)
-        eventually(lambda: site.version(site.old) == "1.0")
+        eventually(
+            lambda: site.wired().side(site.wired().manifest.old, Side.OLD).health.run().holds
+        )
         site.run("cutover", "--yes")
         assert site.version() == "2.0"
     assert client.failures == []

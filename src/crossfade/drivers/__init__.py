@@ -5,12 +5,11 @@ Built-ins are listed here, for reading; they also stand under the entry-point gr
 way to be made:
 
     hosts      Driver(secrets=callable); another machine: Driver(destination, secrets=callable)
-    installs   Driver(host, root, packages)
-    services   Driver(spec, keep), systemd Driver(unit, host)
-    databases  Driver(name, path or endpoint)
     installs   Driver(host, root, packages, **options of the recipe)
-    services   Driver(spec, keep)                  databases  Driver(name, path or endpoint)
-    files      Driver(name, path)                  traffic    Driver(listen, directory)
+    services   Driver(spec, keep); systemd: Driver(unit, host)
+    databases  Driver(name, path or endpoint); far-…: Driver(name, path, host)
+    files      Driver(name, path); far-…: Driver(name, path, host)
+    traffic    Driver(listen, directory)
 """
 
 from __future__ import annotations

@@ -153,6 +153,10 @@ class Service(Protocol):
         """Remove what we made for it on its machine, the program's own files aside; fine when
         there is nothing.  Somebody else's is left alone."""
 
+    def retire(self, archive: Path) -> list[Finding]:
+        """Step retire: keep what describes it on its machine below ``archive``, on this machine,
+        and only then remove that, where nobody else (a package) looks after it."""
+
 
 class Doing(Protocol):
     """What a carrier may use of the step that calls it; every Work is one."""

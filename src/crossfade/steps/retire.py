@@ -63,6 +63,7 @@ def run(work: Work) -> Evidence:
             "archive-unproven", "The archive does not read back as written; nothing removed."
         )
     with work.timed("remove"):
+        findings += work.old.service.retire(work.directory / "archive")
         work.old.install.remove()  # leaves alone what is no environment of its own kind
         for place in places:
             work.old.host.remove(place)

@@ -229,6 +229,11 @@ class ProcessService:
     def remove(self) -> None:
         """Nothing is made for it but what belongs to the state directory."""
 
+    def retire(self, archive: Path) -> list[Finding]:
+        """Nothing describes a mere process."""
+        del archive
+        return []
+
     def _keep_description(self) -> None:
         self.keep.mkdir(mode=0o700, parents=True, exist_ok=True)
         partial = self._description.with_suffix(".partial")

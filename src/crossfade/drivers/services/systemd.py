@@ -166,6 +166,26 @@ class SystemdService:
         self._ctl("reset-failed", self.spec.unit, ok=(0, 1))
         self._written = False
 
+    def retire(self, archive: Path) -> list[Finding]:
+        """Keep the unit's files and remove them, but for those of a package, which is only told not
+        to start it."""
+        if self._show(("LoadState",)).get("LoadState") != "loaded":
+            return []
+        files = self.files()
+        for path in files:
+            kept = archive / "unit" / str(path).lstrip("/")
+            kept.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            kept.write_bytes(self.host.read(path))
+        self._ctl("disable", "--quiet", self.spec.unit, ok=(0, 1))
+        mine = [path for path in files if path.is_relative_to(_PLACE)]
+        for path in mine:
+            self.host.remove(path)
+            if path.parent != _PLACE:
+                self.host.run(("rmdir", "--ignore-fail-on-non-empty", str(path.parent)), ok=(0, 1))
+        self._ctl("daemon-reload")
+        words = f"{len(mine)} of {len(files)} files removed, the others are a package's"
+        return [Finding(f"unit {self.spec.unit} is kept and removed", "kept", words, "host", True)]
+
     def files(self) -> list[Path]:
         """The files of a unit as systemd reads them, the drop-ins in order."""
         shown = self._show(("FragmentPath", "DropInPaths", "LoadState"))
