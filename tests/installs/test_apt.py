@@ -212,16 +212,21 @@ def test_refused_changes(host: Host, tmp_path: Path, made: tuple[Path, Make]) ->
 
 
 def test_upgrade_that_is_asked_for(host: Host, tmp_path: Path, made: tuple[Path, Make]) -> None:
-    """It is said in the plan, and a removal does not take what was there before."""
+    """It is said in the plan; neither this one's removal nor that of the earlier one takes it."""
     place, add = made
     host = _with(host, place)
-    AptInstall(host, tmp_path / "a", [add("cf-there", "1")]).install()
+    earlier = AptInstall(host, tmp_path / "a", [add("cf-there", "1")])
+    earlier.install()
     install = AptInstall(host, tmp_path / "b", [add("cf-there", "2")])
     assert any("cf-there of that machine from 1 to 2" in line for line in install.describe())
     install.install()
     assert _status("cf-there") == "installed 2"
+    assert not earlier.done()
+    earlier.remove()
+    assert install.done()
     install.remove()
     assert _status("cf-there") == "installed 2"
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("package", ["hello=0.0.1", "cf-no-such-package", "cf-no.such"])

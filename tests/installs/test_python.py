@@ -88,6 +88,24 @@ def test_no_network(host: Host, tmp_path: Path) -> None:
     assert not install.done()
 
 
+@pytest.mark.parametrize("size", ["200k", "1m"])
+def test_full_disk(host: Host, tmp_path: Path, size: str) -> None:
+    """A disk that becomes full is told as that, by whichever program found it."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    LocalHost().run(("mount", "-t", "tmpfs", "-o", f"size={size}", "none", str(disk)))
+    try:
+        install = PythonInstall(host, disk / "root", ["pip==25.3"])
+        with pytest.raises(Failed) as caught:
+            install.install()
+        assert caught.value.code == "disk-full"
+        assert not install.done()
+        install.remove()
+        assert list(disk.iterdir()) == []
+    finally:
+        LocalHost().run(("umount", str(disk)))
+
+
 @pytest.mark.parametrize("package", ["-r/etc/passwd", "--index-url=x", "", " six", "six\nflask"])
 def test_refused_words(tmp_path: Path, package: str) -> None:
     """What an installer would take for an option is no package."""

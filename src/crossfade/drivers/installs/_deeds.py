@@ -30,6 +30,7 @@ BEGAN: Final = ".crossfade-began"
 _FULL: Final = re.compile(
     r"no space left on device|disk quota exceeded|ENOSPC|enough free space", re.IGNORECASE
 )
+_NOTHING_LEFT: Final = 256 * 1024
 _LONGEST: Final = 1800.0
 
 
@@ -51,12 +52,16 @@ def run(
     cwd: Path | None = None,
     timeout: float = _LONGEST,
     ok: tuple[int, ...] = (0,),
+    place: Path | None = None,
 ) -> Completed:
-    """Run a program of the host.  Raises Failed as the host does; disk-full when it says so."""
+    """Run a program of the host.  Raises Failed as the host does; disk-full when it says so, or
+    when nothing is left where it writes (``place``)."""
     try:
         return host.run(argv, env=env, cwd=cwd, timeout=timeout, ok=ok)
     except Failed as error:
-        if error.code == "command-failed" and _FULL.search(error.where):
+        if error.code == "command-failed" and (
+            _FULL.search(error.where) or (place and host.free_bytes(place) < _NOTHING_LEFT)
+        ):
             what = f"The disk is full: {Path(argv[0]).name} could not write what it installs."
             raise Failed("disk-full", what, where=error.where) from error
         raise

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
@@ -24,6 +25,14 @@ __all__ = ["AptInstall"]
 _FORM: Final = re.compile(
     r"[a-z0-9][a-z0-9.+-]*[a-z0-9+](?::[a-z0-9-]+)?(?:=[A-Za-z0-9][A-Za-z0-9.+:~-]*)?", re.ASCII
 )
+
+
+@dataclass(frozen=True, slots=True)
+class _Note:
+    """What was asked for, and what was new, with its versions."""
+
+    packages: tuple[str, ...]
+    added: dict[str, str]
 
 
 class AptInstall:
@@ -60,7 +69,7 @@ class AptInstall:
     def done(self) -> bool:
         """Whether we brought these packages to their end, and they are still installed so."""
         note = self._note(NOTE)
-        return note.get("packages") == sorted(self.packages) and self._stands(self._versions())
+        return note.packages == tuple(sorted(self.packages)) and self._stands(self._versions())
 
     def _stands(self, there: Mapping[str, str]) -> bool:
         return all(
@@ -71,16 +80,16 @@ class AptInstall:
         """The installed ones of what is asked for, with their versions."""
         return _apt.installed(self.host, tuple(self._asked))
 
-    def _note(self, name: str) -> dict[str, list[str]]:
+    def _note(self, name: str) -> _Note:
         try:
             found = json.loads(note_of(self.host, self.root / name) or "{}")
-        except ValueError:
-            return {}
-        return found if isinstance(found, dict) else {}
+            return _Note(tuple(found["packages"]), dict(found["added"]))
+        except (ValueError, LookupError, TypeError):
+            return _Note((), {})
 
-    def _ours(self) -> set[str]:
-        """What our tries have added."""
-        return {name for note in (NOTE, BEGAN) for name in self._note(note).get("added", [])}
+    def _ours(self) -> dict[str, str]:
+        """What our tries have added, with its versions."""
+        return {**self._note(NOTE).added, **self._note(BEGAN).added}
 
     def install(self, progress: Progress | None = None) -> None:
         """Ask apt what it would do, refuse or note it, and let it.
@@ -89,10 +98,12 @@ class AptInstall:
         if self.done():
             return
         plan = _apt.simulate(self.host, self.packages)
-        self._check(plan)
+        ours = self._ours()
+        self._check(plan, ours)
+        new = [each for each in plan.changes if not each.before or each.name in ours]
         note = {
             "packages": sorted(self.packages),
-            "added": sorted(self._ours() | {each.name for each in plan.changes if not each.before}),
+            "added": ours | {each.name: each.after for each in new},
         }
         data = (json.dumps(note, indent=1) + "\n").encode()
         self.host.write(self.root / BEGAN, data, mode=0o644)
@@ -103,10 +114,9 @@ class AptInstall:
         self.host.write(self.root / NOTE, data, mode=0o644)
         self.host.remove(self.root / BEGAN)
 
-    def _check(self, plan: _apt.Plan) -> None:
+    def _check(self, plan: _apt.Plan, ours: Mapping[str, str]) -> None:
         if plan.unknown:
             raise _missing(self.host, plan.unknown)
-        ours = self._ours()
         wrong = [f"remove {name}" for name in plan.removed]
         wrong += [f"take {name} to an older version" for name in plan.downgraded]
         wrong += [
@@ -131,16 +141,18 @@ class AptInstall:
         """16 hex digits over the packages and all that came with them; empty when not done."""
         if not self.done():
             return ""
-        names = sorted({*self._asked, *self._note(NOTE).get("added", [])})
+        names = sorted({*self._asked, *self._note(NOTE).added})
         found = sorted(_apt.installed(self.host, names).items())
         return sha256(repr(found).encode()).hexdigest()[:16]
 
     def remove(self) -> None:
-        """Remove the packages that were new, and the notes.  Their data and configuration stay, as
-        with every removal by apt.
+        """Remove the packages that were new and still have our version, and the notes.  Their data
+        and configuration stay, as with every removal by apt.
 
         Raises Failed(packages-conflict) when others need them by now."""
-        ours = sorted(_apt.installed(self.host, sorted(self._ours())))
+        added = self._ours()
+        there = _apt.installed(self.host, sorted(added))
+        ours = [name for name, version in sorted(added.items()) if there.get(name) == version]
         if ours:
             plan = _apt.simulate(self.host, ours, deed="remove")
             others = [name for name in plan.removed if name not in ours]

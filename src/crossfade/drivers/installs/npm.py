@@ -93,7 +93,7 @@ class NpmInstall:
             ),
             *("--", *self.packages),
         )
-        run(self.host, argv, cwd=self.root)
+        run(self.host, argv, cwd=self.root, place=self.root)
         self.host.remove(cache)
         self.host.write(self.root / NOTE, self._wanted().encode(), mode=0o644)
         self.host.remove(self.root / BEGAN)

@@ -102,21 +102,22 @@ class PythonInstall:
         if not is_here(self.host):
             environment["UV_NO_CACHE"] = "1"  # nothing stays in the account's home
         argv = (tools.uv, "venv", "--quiet", "--python", tools.python, str(self.root))
-        run(self.host, argv, env=environment, timeout=120)
+        run(self.host, argv, env=environment, timeout=120, place=self.root)
         newer = ("--exclude-newer", self.exclude_newer) if self.exclude_newer else ()
         argv = (
             *(tools.uv, "pip", "install", "--quiet", "--compile-bytecode"),
             *("--python", str(self.root / "bin" / "python"), *newer, *self.packages),
         )
-        run(self.host, argv, env=environment)
+        run(self.host, argv, env=environment, place=self.root)
 
     def _by_pip(self, tools: Tools) -> None:
-        run(self.host, (tools.python, "-m", "venv", str(self.root)), timeout=300)
+        make = (tools.python, "-m", "venv", str(self.root))
+        run(self.host, make, timeout=300, place=self.root)
         argv = (
             *(str(self.root / "bin" / "python"), "-m", "pip", "install", "--quiet", "--no-input"),
             *("--no-cache-dir", "--disable-pip-version-check", "--compile", *self.packages),
         )
-        run(self.host, argv)
+        run(self.host, argv, place=self.root)
 
     def fingerprint(self) -> str:
         """16 hex digits over the interpreter's version and the RECORD files of all installed
