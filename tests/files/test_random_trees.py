@@ -12,12 +12,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from crossfade.drivers.files.far import FarTree
 from crossfade.drivers.files.tree import TreeFiles
+from crossfade.drivers.hosts.local import LocalHost
 from crossfade.testing.trees import picture
 
 Edit = tuple[str, str, str, int]
 
-names = st.sampled_from(["a", "b", "a/a", "a/b", "b/a", "b/c", "a/a/a", "a/a/\udcff", "b/c/\n"])
+names = st.sampled_from(
+    ["a", "b", "a/a", "a/b", "b/a", "b/c", "a/a/a", "a/a/\udcff", "b/c/\n", "-T x", "b/'\"$a `"]
+)
 contents = ("write", "append", "again", "hole")
 names_only = ("directory", "link", "hardlink", "fifo", "remove", "rename")
 verbs = st.sampled_from((*contents, *names_only, "mode", "time", "attribute"))
@@ -84,6 +88,28 @@ def test_two_passes(rsync: str, first: list[Edit], second: list[Edit], spoiled: 
                 apply(source, edit)
             for edit in target_edits:
                 apply(target, edit)
+            before = picture(source, inodes=True)
+            files.copy_to(copy)
+            assert picture(source, inodes=True) == before
+            assert picture(target) == picture(source)
+            assert files.digest().differences(copy.digest()) == ()
+            assert files.digest().count == len(before)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@given(first=edits, second=edits, spoiled=edits)
+def test_two_far_passes(first: list[Edit], second: list[Edit], spoiled: list[Edit]) -> None:
+    """The same between hosts; attributes are only tried where everything is new."""
+    with tempfile.TemporaryDirectory(prefix="crossfade-") as name:
+        source, target = Path(name) / "source", Path(name) / "-target \n'"
+        source.mkdir()
+        host = LocalHost()
+        files, copy = FarTree("uploads", source, host), FarTree("uploads", target, host)
+        for round_, (ours, theirs) in enumerate(((first, []), (second, spoiled))):
+            for root, edits_ in ((source, ours), (target, theirs)):
+                for edit in edits_:
+                    if edit[0] != "attribute" or not round_:
+                        apply(root, edit)
             before = picture(source, inodes=True)
             files.copy_to(copy)
             assert picture(source, inodes=True) == before

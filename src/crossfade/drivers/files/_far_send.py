@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-from crossfade.drivers.files._far_hash import NAME_MAX
+from crossfade.drivers.files._far_big import BIG, Big
+from crossfade.drivers.files._far_hash import NAME_MAX, Terms
 from crossfade.drivers.files._far_pump import Pump
 from crossfade.drivers.files._far_scan import ARRIVING, FarEntry, Seen, groups, look, paths
 from crossfade.drivers.files._far_work import FarWork
@@ -79,14 +80,15 @@ class Sender:
         target: tuple[Host, Path],
         seen: Seen,
         *,
-        owners: bool,
+        terms: Terms,
         rate: int,
         told: Callable[[int], None],
     ) -> None:
         self._old, self._from = source
         self._new, self._to = target
         self._seen = seen
-        self._owners = owners
+        self._terms = terms
+        self._told = told
         self._pump = Pump(rate, told)
 
     def arrived(self, name: str) -> set[str]:
@@ -109,14 +111,22 @@ class Sender:
 
     def send(self, work: FarWork, arrived: set[str], *, everything: bool) -> None:
         """Bring all entries of the work into the directory where things arrive."""
-        options = "--same-owner" if self._owners else "--no-same-owner"
+        options = "--same-owner" if self._terms.owners else "--no-same-owner"
         into = ("sh", "-c", _UNPACK, "crossfade", str(self._to), options)
         for name in (*work.send, *work.directories):
             if len(os.fsencode(name)) > NAME_MAX:
                 what = f"A path has more than {NAME_MAX} bytes, which no tar takes."
                 raise Failed("path-too-long", what, where=f"{self._from}/{name[:100]}…")
+        linked = groups(self._seen.entries)
         names = [name for name in work.send if name not in arrived]
-        portions = _portions(names, groups(self._seen.entries), work.directories)
+        big = {n for n in names if self._seen.entries[n].size > BIG and n not in linked}
+        for name in sorted(big):
+            sent = Big((self._old, self._from), (self._new, self._to), self._terms, self._pump)
+            saved = self._seen.entries[name].size - sent.send(name, self._seen.entries[name])
+            self._told(saved)
+        names = [name for name in names if name not in big]
+        everything = everything and not big
+        portions = _portions(names, linked, work.directories)
         for portion in ([],) if everything else portions:
             out = ("sh", "-c", _PACK, "crossfade", str(self._from), *portion)
             self._pump.join(self._old, out, self._new, into)

@@ -26,6 +26,7 @@ __all__ = ["FarTree"]
 
 _PASSING: Final = ("host-lost", "host-unreachable", "host-unknown")
 _PAUSE: Final = 1.0
+_FULL: Final = ("No space left", "quota exceeded", "Wrote only")  # the last is how tar says it
 
 _ABOVE: Final = r"""
 cat /proc/sys/kernel/random/boot_id
@@ -195,7 +196,7 @@ class FarTree:
             (self.host, self.path),
             (target.host, target.path),
             source,
-            owners=terms.owners,
+            terms=terms,
             rate=self._rate,
             told=told,
         )
@@ -242,7 +243,7 @@ class FarTree:
         if failed.code != "command-failed":
             return failed
         where = failed.where or ""
-        if "No space left" in where or "quota exceeded" in where:
+        if any(words in where for words in _FULL):
             what = f"The disk of {target.path} on {target.host.name} is full."
             return Failed("disk-full", what, where=where)
         if "Permission denied" in where and f"on {self.host.name}" in where:
