@@ -5,7 +5,7 @@ What only a run needs is imported where it is used, so that ``status`` answers a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -14,16 +14,15 @@ from pathlib import Path
 
 import crossfade
 from crossfade.drivers import driver
-from crossfade.drivers.services.spawn import ProcessSpec
-from crossfade.drivers.services.systemd import SystemdService, UnitSpec
 from crossfade.engine import history
 from crossfade.engine.journal import SqliteJournal
 from crossfade.engine.lease import lease
 from crossfade.engine.work import AttemptWork, Silent
-from crossfade.manifest import HostSpec, Manifest, SideSpec, is_reference, load, resolve
-from crossfade.model import Endpoint, Installation, Run, Side
-from crossfade.ports import Check, Database, Files, Host, Limits, Service, Teller, Traffic
-from crossfade.recipes import CheckSpec, PartSpec, fill
+from crossfade.machines import Machines
+from crossfade.manifest import Manifest, SideSpec, load, resolve
+from crossfade.model import Installation, Run, Side
+from crossfade.ports import Check, Host, Limits, Teller, Traffic
+from crossfade.recipes import CheckSpec, fill
 from crossfade.serving import Joined, held_installation, process_spec
 
 __all__ = ["Joined", "WiredSite", "open_site"]
@@ -38,8 +37,6 @@ class WiredSite:
     teller: Teller = field(default_factory=Silent)
     max_pause: float | None = None
     copy_rate: float | None = None
-    _hosts: dict[HostSpec, Host] = field(default_factory=dict)
-    _shown: list[tuple[Mapping[str, str], tuple[Endpoint, ...]]] = field(default_factory=list)
 
     @property
     def upgrade(self) -> str:
@@ -47,10 +44,9 @@ class WiredSite:
         return self.journal.upgrade
 
     @cached_property
-    def _here(self) -> Host:
-        """The machine that runs us."""
-        made: Host = driver("hosts", "local")()
-        return made
+    def machines(self) -> Machines:
+        """The machines of both sides, and what is on them."""
+        return Machines(self.manifest, self.copy_rate)
 
     @cached_property
     def traffic(self) -> Traffic:
@@ -91,7 +87,7 @@ class WiredSite:
             run=run,
             label=label,
             unmuted=unmuted,
-            here=self._here,
+            here=self.machines.here,
             old=old,
             new=there,
             traffic=self.traffic,
@@ -127,13 +123,11 @@ class WiredSite:
         """Everything of one side, joined.  Reads no file but secrets.
 
         ``serves``: it was migrated and started before, so it is started again without more ado."""
-        from crossfade.configuration import locate
-
         manifest, recipe = self.manifest, self.manifest.recipe
         there = spec.installation(recipe.application, side)
-        environment = self._environment(spec, there)
-        host = self._host_of(spec, there)
-        self._write_passfiles(there, host)
+        environment = self.machines.environment(spec, there)
+        host = self.machines.host_of(spec, there)
+        self.machines.write_passfiles(there, host)
         variables = there.variables()
         packages = tuple(fill(package, variables) for package in recipe.install.packages)
         service_spec = process_spec(
@@ -146,13 +140,13 @@ class WiredSite:
         )
         if serves:
             service_spec = service_spec.plain()
-        old = manifest.old.installation(recipe.application, Side.OLD)
-        at_old = host if spec is manifest.old else self._host_of(manifest.old, old)
+        if spec.service.driver != "process":
+            service_spec = replace(service_spec, doors={})  # only a process waits at doors
         asked = [recipe.version] if recipe.version else []
         asked += recipe.checks
         checks = [self._check(check, there, host) for check in asked]
         # a command of the site's own is a program beside its manifest, so it runs here
-        beside = host if host.name == "local" else self._here
+        beside = host if host.name == "local" else self.machines.here
         checks += [self._check(check, there, beside) for check in manifest.checks]
         return Joined(
             installation=there,
@@ -161,121 +155,22 @@ class WiredSite:
             install=driver("installs", recipe.install.driver)(
                 host, spec.root, packages, **recipe.install.options
             ),
-            service=self._service(spec, service_spec, host),
+            service=self.machines.service(spec, service_spec, host),
             installed_version=self._installed_version(there, host),
             health=self._check(recipe.health, there, host),
             checks=checks,
             find_databases=lambda: {
-                part.name: self._database(part, old, there, host, at_old)
-                for part in recipe.databases
+                part.name: self.machines.database(part, there, host) for part in recipe.databases
             },
             find_files=lambda: {
-                part.name: self._tree(part, _place(locate(part, old, at_old), old, there), host)
-                for part in recipe.files
+                part.name: self.machines.tree(part, there, host) for part in recipe.files
             },
         )
-
-    def _host_of(self, spec: SideSpec, there: Installation) -> Host:
-        """The machine of a side.  One that is reached by a connection is made once."""
-        environment = self._environment(spec, there)
-        if spec.host.driver == "local":
-            made: Host = driver("hosts", "local")(
-                secrets=lambda: self._secrets(environment, there.databases.values())
-            )
-            return made
-        if spec.host not in self._hosts:
-            far = driver("hosts", spec.host.driver)(
-                spec.host.destination,
-                config=spec.host.config,
-                secrets=lambda: [
-                    secret
-                    for environment, databases in self._shown
-                    for secret in self._secrets(environment, databases)
-                ],
-            )
-            self._hosts[spec.host] = far.acting_as(True) if spec.host.sudo else far
-        self._shown.append((environment, tuple(there.databases.values())))
-        return self._hosts[spec.host]
-
-    def _service(self, spec: SideSpec, process: ProcessSpec, host: Host) -> Service:
-        kind = driver("services", spec.service.driver)
-        if spec.service.driver != "systemd":
-            made: Service = kind(process, self.manifest.state / "run")
-            return made
-        old = self.manifest.old
-        ours = spec is not old
-        like: SystemdService | None = None
-        moved: dict[str, str] = {}
-        if ours and old.service.driver == "systemd":
-            there = old.installation(self.manifest.recipe.application, Side.OLD)
-            before = UnitSpec(old.service.unit, process, ours=False)
-            like = kind(before, self._host_of(old, there))
-            pairs = ((old.root, spec.root), (old.config, spec.config), (old.data, spec.data))
-            moved = {str(here): str(there) for here, there in pairs}
-        unit = UnitSpec(spec.service.unit, process, ours, like, moved, spec.service.user)
-        service: Service = kind(unit, host)
-        return service
-
-    def _tree(self, part: PartSpec, path: Path, host: Host) -> Files:
-        """A tree; where either side is on another machine, both are looked at by commands."""
-        sides = (self.manifest.old, self.manifest.new)
-        if all(side.host.driver == "local" for side in sides):
-            made: Files = driver("files", part.driver)(part.name, path)
-            return made
-        far: Files = driver("files", f"far-{part.driver}")(part.name, path, host, local=self._here)
-        return far
-
-    def _database(
-        self, part: PartSpec, old: Installation, there: Installation, host: Host, at_old: Host
-    ) -> Database:
-        from crossfade.configuration import locate
-
-        kind = driver("databases", part.driver)
-        if endpoint := there.databases.get(part.name):
-            rate = self.copy_rate or self.manifest.limits.copy_rate
-            made: Database = kind(part.name, endpoint, strategy=endpoint.strategy, rate=rate)
-        elif host.name != "local":
-            place = _place(locate(part, old, at_old), old, there)
-            far = driver("databases", f"far-{part.driver}")
-            made = far(part.name, place, host, scratch=self.manifest.state)
-        else:
-            made = kind(part.name, _place(locate(part, old, at_old), old, there))
-        return made
 
     def _mark(self, spec: SideSpec) -> str:
         """One mark for one installation, which keeps it as the old side of the next upgrade."""
         places = (self.manifest.state, spec.root, spec.config, spec.data, spec.address)
         return sha256("\0".join(map(str, places)).encode()).hexdigest()[:16]
-
-    def _environment(self, spec: SideSpec, there: Installation) -> dict[str, str]:
-        """The service's environment; secrets stay references until the program is started."""
-        given = {**self.manifest.recipe.service.environment, **spec.service.environment}
-        return {
-            name: value if is_reference(value) else fill(value, there.variables())
-            for name, value in given.items()
-        }
-
-    def _secrets(self, environment: Mapping[str, str], databases: Iterable[Endpoint]) -> list[str]:
-        base = self.manifest.path.parent
-        found = [resolve(value, base) for value in environment.values() if is_reference(value)]
-        for endpoint in databases:
-            references = {endpoint.password, endpoint.admin_password} - {""}
-            found += [resolve(reference, endpoint.base) for reference in references]
-        return found
-
-    def _write_passfiles(self, there: Installation, host: Host) -> None:
-        """The files that the service's command or environment refers to, should they be missing."""
-        service = self.manifest.recipe.service
-        texts = (*service.command, *service.migrate, *service.environment.values())
-        for name, endpoint in there.databases.items():
-            words = (f"{{{name}.passfile}}", f"{{{name}.sqlalchemy}}")
-            if any(word in text for word in words for text in texts):
-                from crossfade.drivers.databases.passfile import passfile_text
-
-                content = passfile_text(endpoint)
-                path = endpoint.passfile
-                if not host.exists(path) or host.read(path) != content:
-                    host.write(path, content)
 
     def _installed_version(self, there: Installation, host: Host) -> Check:
         spec = self.manifest.recipe.installed_version
@@ -348,12 +243,6 @@ class WiredSite:
         digests = CarriedConfiguration(manifest.recipe, old, work.old.host).facts()
         seen |= {f"configuration {name}": digest for name, digest in digests.items()}
         return seen
-
-
-def _place(path: Path, old: Installation, there: Installation) -> Path:
-    from crossfade.configuration import mapped
-
-    return path if there.side is Side.OLD else mapped(path, old, there)
 
 
 def open_site(

@@ -86,7 +86,11 @@ def test_all_complaints_at_once(tmp_path: Path) -> None:
         ("  root: app-old", "  root: ~/app", ":6 old.root: must be a path; write ~ out"),
         ("  root: app-old", "  root: [a]", ":6 old.root: must be text"),
         ("  root: app-old", "  root: app-old\n  root: b", ":7 old.root: is there twice (first in"),
-        ("  host: local", "  host: far", ":5 old.host: must be one of local"),
+        (
+            "  host: local",
+            "  host: far",
+            ":5 old.host: must be local, ssh://user@host:port, or a mapping with ssh",
+        ),
         ("  version: 1.10", "  version: -1", ":4 old.version: must be a version"),
         ("  version: 1.10", "  version: 1 --index", ":4 old.version: must be a version"),
         ("  version: 1.10", "  version: [1]", ":4 old.version: must be text or a number"),

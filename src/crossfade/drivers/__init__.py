@@ -54,7 +54,8 @@ def driver(kind: str, name: str) -> Any:
     found = {point.name: point for point in entry_points(group=GROUP)}
     if key in found:
         return found[key].load()
-    known = sorted(n.partition(".")[2] for n in {*BUILT_IN, *found} if n.startswith(f"{kind}."))
+    names = (n.partition(".")[2] for n in {*BUILT_IN, *found} if n.startswith(f"{kind}."))
+    known = sorted(n for n in names if not n.startswith("far-"))  # those are chosen by the host
     raise UsageError(
         "driver-unknown",
         f"There is no driver {name!r} for {kind}; there is {', '.join(known)}.",

@@ -14,11 +14,9 @@ from crossfade.ports._drivers import (
     Doing,
     Files,
     Held,
-    Host,
-    Install,
-    Service,
     Traffic,
 )
+from crossfade.ports._machines import Host, Install, Service
 from crossfade.ports._values import (
     Carrying,
     Completed,

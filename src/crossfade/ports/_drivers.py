@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any, Protocol
 
 from crossfade.model import Address, Digest, Finding, Installation, Side
 from crossfade.ports._values import (
     Carrying,
-    Completed,
     CopyReport,
     DatabaseTraits,
     Progress,
     Rendering,
-    ServiceState,
     TrafficState,
     TrafficTraits,
     WayBack,
@@ -30,132 +28,8 @@ __all__ = [
     "Doing",
     "Files",
     "Held",
-    "Host",
-    "Install",
-    "Service",
     "Traffic",
 ]
-
-
-class Host(Protocol):
-    """A machine: commands and files on it."""
-
-    name: str
-
-    def run(
-        self,
-        argv: Sequence[str],
-        *,
-        stdin: bytes = b"",
-        timeout: float = 60.0,
-        ok: tuple[int, ...] = (0,),
-        env: Mapping[str, str] | None = None,
-        cwd: Path | None = None,
-    ) -> Completed:
-        """Run a command to its end.  Raises Failed for any status not in ``ok``, or on timeout."""
-
-    def outside(self, argv: Sequence[str]) -> tuple[str, ...]:
-        """The command with which somebody else on this machine (the dead-man's switch) runs
-        ``argv`` there; it ends with 255 when the host cannot be reached."""
-
-    def reading(
-        self,
-        argv: Sequence[str],
-        *,
-        env: Mapping[str, str] | None = None,
-        cwd: Path | None = None,
-    ) -> AbstractContextManager[BinaryIO]:
-        """A command's standard output as a stream; its input is empty.  What was read counts only
-        once the ``with`` was left normally: that reads on to the end, waits, and raises Failed for
-        a status other than 0 or a link that was cut.  An exception ends the command's whole group.
-        """
-
-    def feeding(
-        self,
-        argv: Sequence[str],
-        *,
-        env: Mapping[str, str] | None = None,
-        cwd: Path | None = None,
-    ) -> AbstractContextManager[BinaryIO]:
-        """A stream into a command's standard input; its output is dropped.  Leaving the ``with``
-        normally closes it, waits, and raises Failed as ``reading`` does; so does writing to a
-        command that has ended badly.  An exception ends the command's whole group."""
-
-    def read(self, path: Path) -> bytes:
-        """The whole file.  Raises Failed when it cannot be read."""
-
-    def write(self, path: Path, data: bytes, *, mode: int = 0o600) -> None:
-        """Write a file atomically (temporary name, fsync, rename); makes missing parents."""
-
-    def exists(self, path: Path) -> bool:
-        """Whether something stands at ``path``."""
-
-    def make_directory(self, path: Path, *, mode: int = 0o700) -> None:
-        """Make a directory and its missing parents; fine when it is there."""
-
-    def remove(self, path: Path) -> None:
-        """Remove a file or a whole tree; fine when it is gone."""
-
-    def free_bytes(self, path: Path) -> int:
-        """Bytes that we may still write on the file system that holds, or will hold, ``path``."""
-
-    def file_system(self, path: Path) -> str:
-        """A name for that file system, equal for two paths on the same one."""
-
-    def listener(self, address: Address) -> str | None:
-        """Who listens at ``address`` ("pid 12 (python)", or "somebody"); None when it is free."""
-
-
-class Service(Protocol):
-    """The running program of one side."""
-
-    def held(self) -> list[Finding]:
-        """What became of the last ``prepare``: who waited for the databases, and that nothing had
-        reached them when the doors were opened.  A plain start in its place is no failure."""
-
-    def look(self) -> ServiceState:
-        """How it stands, without changing anything."""
-
-    def command(self) -> tuple[str, ...]:
-        """The command that ``start`` would run."""
-
-    def prepare(self) -> None:
-        """Held start: do all of the start that needs no data, then wait.  Optional; repeatable."""
-
-    def start(self) -> None:
-        """Start it (let a prepared one go on).  Returns at once; readiness is a check's business.
-
-        Fine when it already runs."""
-
-    def stop(self, timeout: float, *, keep_prepared: bool = False) -> None:
-        """Stop it gracefully and whole; kill what is left after ``timeout`` seconds.  A prepared
-        one that waits is ended too, unless it is kept.  Fine when nothing runs."""
-
-    def revival(self) -> tuple[str, ...]:
-        """The command with which somebody else (the dead-man's switch) starts it again."""
-
-    def burial(self) -> tuple[str, ...]:
-        """The command with which somebody else stops it at once."""
-
-    def log_tail(self, lines: int) -> list[str]:
-        """The last lines of its log."""
-
-    def at_boot(self) -> bool | None:
-        """Whether the machine starts it when it boots; None where nothing can say so."""
-
-    def set_at_boot(self, on: bool) -> None:
-        """Say whether the machine starts it when it boots, where that can be said."""
-
-    def own(self, paths: Sequence[Path]) -> None:
-        """Give files that we wrote to the account that it runs as, where that is another one."""
-
-    def remove(self) -> None:
-        """Remove what we made for it on its machine, the program's own files aside; fine when
-        there is nothing.  Somebody else's is left alone."""
-
-    def retire(self, archive: Path) -> list[Finding]:
-        """Step retire: keep what describes it on its machine below ``archive``, on this machine,
-        and only then remove that, where nobody else (a package) looks after it."""
 
 
 class Doing(Protocol):
@@ -369,25 +243,6 @@ class Check(Protocol):
 
     def run(self) -> Finding:
         """Ask once, quickly.  Never raises for an application that fails: the finding says so."""
-
-
-class Install(Protocol):
-    """How a version of the application gets onto a host."""
-
-    def describe(self) -> tuple[str, ...]:
-        """What ``install`` will do, in sentences."""
-
-    def done(self) -> bool:
-        """Whether an installation that we completed stands there."""
-
-    def install(self, progress: Progress | None = None) -> None:
-        """Install it; what a broken earlier try left is replaced.  Raises Failed."""
-
-    def fingerprint(self) -> str:
-        """A digest of what was installed (names, versions, file sums); empty when nothing is."""
-
-    def remove(self) -> None:
-        """Remove what ``install`` made; fine when it is gone."""
 
 
 class Configuration(Protocol):

@@ -15,11 +15,9 @@ from crossfade.ports._drivers import (
     Database,
     DeadMan,
     Files,
-    Host,
-    Install,
-    Service,
     Traffic,
 )
+from crossfade.ports._machines import Host, Install, Service
 from crossfade.ports._values import Limits, Progress, Rendering
 
 __all__ = [

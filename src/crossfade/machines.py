@@ -1,0 +1,147 @@
+"""The machines of both sides, and what a side has on its own: program, databases, trees."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from crossfade.drivers import driver
+from crossfade.drivers.services.spawn import ProcessSpec
+from crossfade.drivers.services.systemd import SystemdService, UnitSpec
+from crossfade.errors import UsageError
+from crossfade.manifest import HostSpec, Manifest, SideSpec, is_reference, resolve
+from crossfade.model import Endpoint, Installation, Side
+from crossfade.ports import Database, Files, Host, Service
+from crossfade.recipes import PartSpec, fill
+
+__all__ = ["Machines"]
+
+
+@dataclass
+class Machines:
+    """Makes a side's parts for one manifest.  A machine's connection is shared by all of them."""
+
+    manifest: Manifest
+    copy_rate: float | None = None
+    _hosts: dict[HostSpec, Host] = field(default_factory=dict)
+    _shown: list[tuple[Mapping[str, str], tuple[Endpoint, ...]]] = field(default_factory=list)
+
+    @cached_property
+    def here(self) -> Host:
+        """The machine that runs us."""
+        made: Host = driver("hosts", "local")()
+        return made
+
+    def host_of(self, spec: SideSpec, there: Installation) -> Host:
+        """The machine of a side.  One that is reached by a connection is made once."""
+        environment = self.environment(spec, there)
+        if spec.host.driver == "local":
+            made: Host = driver("hosts", "local")(
+                secrets=lambda: self._secrets(environment, there.databases.values())
+            )
+            return made
+        if spec.host not in self._hosts:
+            far = driver("hosts", spec.host.driver)(
+                spec.host.destination,
+                config=spec.host.config,
+                secrets=lambda: [
+                    secret
+                    for environment, databases in self._shown
+                    for secret in self._secrets(environment, databases)
+                ],
+            )
+            self._hosts[spec.host] = far.acting_as(True) if spec.host.sudo else far
+        self._shown.append((environment, tuple(there.databases.values())))
+        return self._hosts[spec.host]
+
+    def service(self, spec: SideSpec, process: ProcessSpec, host: Host) -> Service:
+        """The program of a side; on the old side only started and stopped."""
+        kind = driver("services", spec.service.driver)
+        if spec.service.driver != "systemd":
+            made: Service = kind(process, self.manifest.state / "run")
+            return made
+        old = self.manifest.old
+        ours = spec is not old
+        like: SystemdService | None = None
+        moved: dict[str, str] = {}
+        if ours and old.service.driver == "systemd":
+            there = old.installation(self.manifest.recipe.application, Side.OLD)
+            before = UnitSpec(old.service.unit, process, ours=False)
+            like = kind(before, self.host_of(old, there))
+            pairs = ((old.root, spec.root), (old.config, spec.config), (old.data, spec.data))
+            moved = {str(here): str(there) for here, there in pairs}
+        unit = UnitSpec(spec.service.unit, process, ours, like, moved, spec.service.user)
+        service: Service = kind(unit, host)
+        return service
+
+    def tree(self, part: PartSpec, there: Installation, host: Host) -> Files:
+        """A tree; where either side is on another machine, both are looked at by commands."""
+        path = self._located(part, there)
+        sides = (self.manifest.old, self.manifest.new)
+        if all(side.host.driver == "local" for side in sides):
+            made: Files = driver("files", part.driver)(part.name, path)
+            return made
+        far: Files = driver("files", f"far-{part.driver}")(part.name, path, host, local=self.here)
+        return far
+
+    def database(self, part: PartSpec, there: Installation, host: Host) -> Database:
+        """A database: on a server, or a file on a machine."""
+        kind = driver("databases", part.driver)
+        if endpoint := there.databases.get(part.name):
+            rate = self.copy_rate or self.manifest.limits.copy_rate
+            made: Database = kind(part.name, endpoint, strategy=endpoint.strategy, rate=rate)
+        elif host.name != "local":
+            far = driver("databases", f"far-{part.driver}")
+            made = far(part.name, self._located(part, there), host, scratch=self.manifest.state)
+        else:
+            made = kind(part.name, self._located(part, there))
+        return made
+
+    def _located(self, part: PartSpec, there: Installation) -> Path:
+        """Where a side has it: the old side's configuration says, and the new side's is beside."""
+        from crossfade.configuration import locate, mapped
+
+        spec = self.manifest.old
+        old = spec.installation(self.manifest.recipe.application, Side.OLD)
+        path = locate(part, old, self.host_of(spec, old))
+        return path if there.side is Side.OLD else mapped(path, old, there)
+
+    def environment(self, spec: SideSpec, there: Installation) -> dict[str, str]:
+        """The service's environment; secrets stay references until the program is started."""
+        given = {**self.manifest.recipe.service.environment, **spec.service.environment}
+        return {
+            name: value if is_reference(value) else fill(value, there.variables())
+            for name, value in given.items()
+        }
+
+    def _secrets(self, environment: Mapping[str, str], databases: Iterable[Endpoint]) -> list[str]:
+        base = self.manifest.path.parent
+        found = [resolve(value, base) for value in environment.values() if is_reference(value)]
+        for endpoint in databases:
+            references = {endpoint.password, endpoint.admin_password} - {""}
+            found += [resolve(reference, endpoint.base) for reference in references]
+        return found
+
+    def write_passfiles(self, there: Installation, host: Host) -> None:
+        """The files that the service's command or environment refers to, should they be missing."""
+        service = self.manifest.recipe.service
+        texts = (*service.command, *service.migrate, *service.environment.values())
+        for name, endpoint in there.databases.items():
+            words = (f"{{{name}.passfile}}", f"{{{name}.sqlalchemy}}")
+            if any(word in text for word in words for text in texts):
+                from crossfade.drivers.databases.passfile import passfile_text
+
+                if host.name != "local":
+                    raise UsageError(
+                        "manifest-invalid",
+                        f"{self.manifest.application} reads its database's password from a file, "
+                        "and Crossfade keeps such files on this machine only",
+                        where=f"{there.side}.host: {host.name}",
+                        next="edit crossfade.yaml, then: crossfade plan",
+                    )
+                content = passfile_text(endpoint)
+                path = endpoint.passfile
+                if not host.exists(path) or host.read(path) != content:
+                    host.write(path, content)
