@@ -55,11 +55,7 @@ class Host(Protocol):
         """Run a command to its end.  Raises Failed for any status not in ``ok``, or on timeout."""
 
     def reading(
-        self,
-        argv: Sequence[str],
-        *,
-        env: Mapping[str, str] | None = None,
-        cwd: Path | None = None,
+        self, argv: Sequence[str], *, env: Mapping[str, str] | None = None, cwd: Path | None = None
     ) -> AbstractContextManager[BinaryIO]:
         """A command's standard output as a stream; its input is empty.  What was read counts only
         once the ``with`` was left normally: that reads on to the end, waits, and raises Failed for
@@ -67,11 +63,7 @@ class Host(Protocol):
         """
 
     def feeding(
-        self,
-        argv: Sequence[str],
-        *,
-        env: Mapping[str, str] | None = None,
-        cwd: Path | None = None,
+        self, argv: Sequence[str], *, env: Mapping[str, str] | None = None, cwd: Path | None = None
     ) -> AbstractContextManager[BinaryIO]:
         """A stream into a command's standard input; its output is dropped.  Leaving the ``with``
         normally closes it, waits, and raises Failed as ``reading`` does; so does writing to a

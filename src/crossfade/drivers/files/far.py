@@ -183,7 +183,7 @@ class FarTree:
         both = self._hashes, target._hashes
         work = work_for(source, there, both, terms, memory, keep=keep)
         if not (work.send or work.directories or work.remove):
-            self._remember(memory, source, there, work.same)
+            self._remember(memory, source, there, work.same, [])
             return CopyReport(0, 0, 0)
         done, total = 0, sum(source.entries[name].size for name in work.send)
 
@@ -207,19 +207,22 @@ class FarTree:
             sender.place(work)
         except Failed as failed:
             raise self._explained(failed, target) from failed
-        now = look(target.host, target.path, self.name)
-        if now is not None:
-            names = [*work.same, *work.directories, *(n for n in work.send if n not in arrived)]
-            self._remember(memory, source, now, names)
+        sent = [*work.directories, *(n for n in work.send if n not in arrived)]
+        self._remember(memory, source, there, work.same, sent)
         return CopyReport(work.changed, work.removed, work.new)
 
-    def _remember(self, memory: Memory, source: Seen, target: Seen, names: list[str]) -> None:
-        """What needs no look the next time: equal, and any further write would be seen."""
+    def _remember(
+        self, memory: Memory, source: Seen, target: Seen, same: list[str], sent: list[str]
+    ) -> None:
+        """What needs no look the next time: equal, and any further write would be seen.  What was
+        sent is compared the next time, by checksums that are mostly known by then."""
         memory.clear()
-        for name in names:
-            one, two = source.entries.get(name), target.entries.get(name)
-            if one and two:
-                memory[name] = (one.key, two.key, source.settled(one))
+        for name in sent:
+            one = source.entries[name]
+            memory[name] = (one.key, (), False)
+        for name in same:
+            one, two = source.entries[name], target.entries[name]
+            memory[name] = (one.key, two.key, source.settled(one))
 
     def _agree(self, target: FarTree, source: Seen, there: Seen) -> Terms:
         """What both sides can be compared by: from now on both digests use it."""
