@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from crossfade.drivers.files._far_hash import Hashes, Terms, digest_of
-from crossfade.drivers.files._far_scan import Seen, look
+from crossfade.drivers.files._far_scan import Known, Seen, look
 from crossfade.drivers.files._far_send import Sender
 from crossfade.drivers.files._far_work import Memory, work_for
 from crossfade.errors import Failed
@@ -70,6 +70,7 @@ class FarTree:
         self._rate = rate
         self._patience = patience
         self._hashes = Hashes(host, path)
+        self._known: Known = {}
         self._terms: Terms | None = None
         self._memory: dict[tuple[str, Path], Memory] = {}
 
@@ -123,7 +124,7 @@ class FarTree:
         self.host.remove(self.path)
 
     def _seen(self) -> Seen:
-        seen = look(self.host, self.path, self.name)
+        seen = look(self.host, self.path, self.name, self._known)
         if seen is None:
             what = f"There is no tree {self.path} on {self.host.name}."
             raise Failed("tree-missing", what, where=f"tree {self.name}")
@@ -171,7 +172,7 @@ class FarTree:
 
     def _pass(self, target: FarTree, progress: Progress, *, keep: bool) -> CopyReport:
         with ThreadPoolExecutor(2) as pool:
-            theirs = pool.submit(look, target.host, target.path, self.name)
+            theirs = pool.submit(look, target.host, target.path, self.name, target._known)
             source, there = self._seen(), theirs.result()
         self.skipped = source.skipped
         fresh = there is None
