@@ -17,8 +17,8 @@ __all__ = ["ARRIVING", "FarEntry", "Known", "Seen", "above", "groups", "look", "
 ARRIVING: Final = ".crossfade-arriving"
 """The directory inside a target in which things arrive; no part of any tree."""
 
-_FORMAT: Final = r"%y %m %U %G %s %T@ %C@ %i %D %n\0%u\0%g\0%P\0%l\0"
-_FIELDS: Final = 5
+_FORMAT: Final = r"%y %m %U %G %s %T@ %C@ %i %D %n\0%P\0%l\0"
+_FIELDS: Final = 3
 _MAGIC: Final = b"crossfade-tree"
 _KINDS: Final = {
     "f": stat.S_IFREG,
@@ -35,6 +35,7 @@ if ! cd "$1" 2>/dev/null; then
     printf '%s\0' "$1"; exit 0
 fi
 printf '%s\0%s\0%s\0' crossfade-tree "$(id -u)" "$(date +%s)"
+printf '%s\0%s\0' "$(getent passwd | cut -d: -f1,3)" "$(getent group | cut -d: -f1,3)"
 exec 3>&1
 errors=$(find . -path "./$2" -prune -o -printf "$3" 2>&1 1>&3)
 printf 'errors\0%s\0' "$errors"
@@ -111,18 +112,22 @@ def look(host: Host, path: Path, name: str, known: Known | None = None) -> Seen 
     if bad:
         what = f"Not all of {path} can be read on {host.name}: {bad[0]}"
         raise Failed("file-unreadable", what, where=where)
-    entries, skipped = _parsed(fields[3:-3], {} if known is None else known)
+    entries, skipped = _parsed(
+        fields[5:-3], {} if known is None else known, (_accounts(fields[3]), _accounts(fields[4]))
+    )
     return Seen(entries, skipped, fields[1] == b"0", int(fields[2]) * 1_000_000_000)
 
 
-def _parsed(fields: list[bytes], known: Known) -> tuple[dict[str, FarEntry], tuple[str, ...]]:
+def _parsed(
+    fields: list[bytes], known: Known, accounts: tuple[dict[int, str], dict[int, str]]
+) -> tuple[dict[str, FarEntry], tuple[str, ...]]:
     found: dict[str, FarEntry] = {}
     skipped = []
     fresh: Known = {}
     for line in zip(*(iter(fields),) * _FIELDS, strict=False):
         told = known.get(line)
         if told is None:
-            told = os.fsdecode(line[3]) or HERE, _entry(line)
+            told = os.fsdecode(line[1]) or HERE, _entry(line, *accounts)
         fresh[line] = told
         name, entry = told
         if entry.mode:
@@ -134,8 +139,18 @@ def _parsed(fields: list[bytes], known: Known) -> tuple[dict[str, FarEntry], tup
     return dict(sorted(found.items())), tuple(sorted(skipped))
 
 
-def _entry(line: tuple[bytes, ...]) -> FarEntry:
-    numbers, user, group, _, link = line
+def _accounts(text: bytes) -> dict[int, str]:
+    """Names by number; the first of several."""
+    found: dict[int, str] = {}
+    for line in text.decode(errors="surrogateescape").splitlines():
+        name, _, number = line.rpartition(":")
+        if number.isdigit():
+            found.setdefault(int(number), name)
+    return found
+
+
+def _entry(line: tuple[bytes, ...], users: dict[int, str], teams: dict[int, str]) -> FarEntry:
+    numbers, _, link = line
     kind, mode, uid, gid, size, mtime, ctime, inode, device, links = numbers.split(b" ")
     bits = _KINDS.get(kind.decode(), 0)
     return FarEntry(
@@ -148,8 +163,8 @@ def _entry(line: tuple[bytes, ...]) -> FarEntry:
         int(inode),
         int(device),
         int(links),
-        user.decode(errors="surrogateescape"),
-        group.decode(errors="surrogateescape"),
+        users.get(int(uid), uid.decode()),
+        teams.get(int(gid), gid.decode()),
         os.fsdecode(link),
     )
 
