@@ -49,7 +49,8 @@ head -c "$2" <"$1" | split -b "$3" --filter=sha256sum
 _READ: Final = r"""
 f=$1; b=$2; shift 2
 while [ $# -gt 1 ]; do
-    dd if="$f" bs="$b" skip="$1" count="$2" iflag=fullblock status=none || exit 1
+    dd if="$f" bs=256k skip=$(($1 * b)) count=$(($2 * b)) \
+        iflag=fullblock,skip_bytes,count_bytes status=none || exit 1
     shift 2
 done
 """
@@ -57,7 +58,8 @@ _WRITE: Final = r"""
 umask 077
 f=$1; b=$2; c=$3; shift 3
 while [ $# -gt 1 ]; do
-    dd of="$f" bs="$b" seek="$1" count="$2" iflag=fullblock conv="$c" status=none || exit 1
+    dd of="$f" bs=256k seek=$(($1 * b)) count=$(($2 * b)) oflag=seek_bytes \
+        iflag=fullblock,count_bytes conv="$c" status=none || exit 1
     shift 2
 done
 cat >/dev/null

@@ -12,13 +12,13 @@ from crossfade.drivers.files.entries import HERE, parent_of
 from crossfade.errors import Failed
 from crossfade.ports import Host
 
-__all__ = ["ARRIVING", "FarEntry", "Seen", "above", "groups", "look", "paths"]
+__all__ = ["ARRIVING", "FarEntry", "Known", "Seen", "above", "groups", "look", "paths"]
 
 ARRIVING: Final = ".crossfade-arriving"
 """The directory inside a target in which things arrive; no part of any tree."""
 
-_FORMAT: Final = r"%y %m %U %G %s %T@ %C@ %i %D %n\0%u\0%g\0%P\0%l\0"
-_FIELDS: Final = 5
+_FORMAT: Final = r"%y %m %U %G %s %T@ %C@ %i %D %n\0%P\0%l\0"
+_FIELDS: Final = 3
 _MAGIC: Final = b"crossfade-tree"
 _KINDS: Final = {
     "f": stat.S_IFREG,
@@ -35,6 +35,7 @@ if ! cd "$1" 2>/dev/null; then
     printf '%s\0' "$1"; exit 0
 fi
 printf '%s\0%s\0%s\0' crossfade-tree "$(id -u)" "$(date +%s)"
+printf '%s\0%s\0' "$(getent passwd | cut -d: -f1,3)" "$(getent group | cut -d: -f1,3)"
 exec 3>&1
 errors=$(find . -path "./$2" -prune -o -printf "$3" 2>&1 1>&3)
 printf 'errors\0%s\0' "$errors"
@@ -69,6 +70,10 @@ class FarEntry(NamedTuple):
         return self.inode, self.size, self.mtime, self.ctime
 
 
+Known = dict[tuple[bytes, ...], tuple[str, FarEntry]]
+"""Lines of find, and what they mean."""
+
+
 class Seen(NamedTuple):
     """A tree at one moment, by the clock of its machine; ``root`` says that we act as root."""
 
@@ -87,8 +92,10 @@ def paths(names: Iterable[str]) -> bytes:
     return b"".join(b"./" + os.fsencode(name) + b"\0" for name in names)
 
 
-def look(host: Host, path: Path, name: str) -> Seen | None:
-    """Everything below ``path``; None when there is no tree.  Raises Failed(file-unreadable)."""
+def look(host: Host, path: Path, name: str, known: Known | None = None) -> Seen | None:
+    """Everything below ``path``; None when there is no tree.  Raises Failed(file-unreadable).
+
+    ``known`` is what was understood the last time, and afterwards what was this time."""
     argv = ("sh", "-c", _LOOK, "crossfade", str(path), ARRIVING, _FORMAT)
     with host.reading(argv) as stream:
         fields = stream.read().split(b"\0")
@@ -105,36 +112,61 @@ def look(host: Host, path: Path, name: str) -> Seen | None:
     if bad:
         what = f"Not all of {path} can be read on {host.name}: {bad[0]}"
         raise Failed("file-unreadable", what, where=where)
-    entries, skipped = _parsed(fields[3:-3])
+    entries, skipped = _parsed(
+        fields[5:-3], {} if known is None else known, (_accounts(fields[3]), _accounts(fields[4]))
+    )
     return Seen(entries, skipped, fields[1] == b"0", int(fields[2]) * 1_000_000_000)
 
 
-def _parsed(fields: list[bytes]) -> tuple[dict[str, FarEntry], tuple[str, ...]]:
+def _parsed(
+    fields: list[bytes], known: Known, accounts: tuple[dict[int, str], dict[int, str]]
+) -> tuple[dict[str, FarEntry], tuple[str, ...]]:
     found: dict[str, FarEntry] = {}
     skipped = []
-    for at in range(0, len(fields) - _FIELDS + 1, _FIELDS):
-        numbers, user, group, raw, link = fields[at : at + _FIELDS]
-        kind, mode, uid, gid, size, mtime, ctime, inode, device, links = numbers.split(b" ")
-        name = os.fsdecode(raw) or HERE
-        bits = _KINDS.get(kind.decode(), 0)
-        if not bits:
-            skipped.append(f"{name} ({'socket' if kind == b's' else 'device'})")
-            continue
-        found[name] = FarEntry(
-            bits | int(mode, 8),
-            int(uid),
-            int(gid),
-            int(size),
-            _ns(mtime),
-            _ns(ctime),
-            int(inode),
-            int(device),
-            int(links),
-            user.decode(errors="surrogateescape"),
-            group.decode(errors="surrogateescape"),
-            os.fsdecode(link),
-        )
+    fresh: Known = {}
+    for line in zip(*(iter(fields),) * _FIELDS, strict=False):
+        told = known.get(line)
+        if told is None:
+            told = os.fsdecode(line[1]) or HERE, _entry(line, *accounts)
+        fresh[line] = told
+        name, entry = told
+        if entry.mode:
+            found[name] = entry
+        else:
+            skipped.append(f"{name} ({'socket' if line[0][:1] == b's' else 'device'})")
+    known.clear()
+    known.update(fresh)
     return dict(sorted(found.items())), tuple(sorted(skipped))
+
+
+def _accounts(text: bytes) -> dict[int, str]:
+    """Names by number; the first of several."""
+    found: dict[int, str] = {}
+    for line in text.decode(errors="surrogateescape").splitlines():
+        name, _, number = line.rpartition(":")
+        if number.isdigit():
+            found.setdefault(int(number), name)
+    return found
+
+
+def _entry(line: tuple[bytes, ...], users: dict[int, str], teams: dict[int, str]) -> FarEntry:
+    numbers, _, link = line
+    kind, mode, uid, gid, size, mtime, ctime, inode, device, links = numbers.split(b" ")
+    bits = _KINDS.get(kind.decode(), 0)
+    return FarEntry(
+        bits | int(mode, 8) if bits else 0,
+        int(uid),
+        int(gid),
+        int(size),
+        _ns(mtime),
+        _ns(ctime),
+        int(inode),
+        int(device),
+        int(links),
+        users.get(int(uid), uid.decode()),
+        teams.get(int(gid), gid.decode()),
+        os.fsdecode(link),
+    )
 
 
 def _ns(text: bytes) -> int:

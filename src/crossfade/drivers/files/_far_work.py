@@ -52,7 +52,7 @@ def work_for(
             continue
         if memory.get(name) == (entry.key, other.key, True) and _linked(name, ours, theirs):
             equal.add(name)
-        elif stat.S_ISREG(entry.mode) and other.size == entry.size:
+        elif stat.S_ISREG(entry.mode) and (other.size, other.mtime) == (entry.size, entry.mtime):
             asked.append(name)
     one, two = hashes[0].of(source, asked), hashes[1].of(target, asked)
     same = {name for name in asked if name in one and one[name] == two.get(name)}

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from crossfade.drivers.files._far_hash import Hashes, Terms, digest_of
-from crossfade.drivers.files._far_scan import Seen, look
+from crossfade.drivers.files._far_scan import Known, Seen, look
 from crossfade.drivers.files._far_send import Sender
 from crossfade.drivers.files._far_work import Memory, work_for
 from crossfade.errors import Failed
@@ -70,6 +70,7 @@ class FarTree:
         self._rate = rate
         self._patience = patience
         self._hashes = Hashes(host, path)
+        self._known: Known = {}
         self._terms: Terms | None = None
         self._memory: dict[tuple[str, Path], Memory] = {}
 
@@ -123,7 +124,7 @@ class FarTree:
         self.host.remove(self.path)
 
     def _seen(self) -> Seen:
-        seen = look(self.host, self.path, self.name)
+        seen = look(self.host, self.path, self.name, self._known)
         if seen is None:
             what = f"There is no tree {self.path} on {self.host.name}."
             raise Failed("tree-missing", what, where=f"tree {self.name}")
@@ -171,7 +172,7 @@ class FarTree:
 
     def _pass(self, target: FarTree, progress: Progress, *, keep: bool) -> CopyReport:
         with ThreadPoolExecutor(2) as pool:
-            theirs = pool.submit(look, target.host, target.path, self.name)
+            theirs = pool.submit(look, target.host, target.path, self.name, target._known)
             source, there = self._seen(), theirs.result()
         self.skipped = source.skipped
         fresh = there is None
@@ -183,7 +184,7 @@ class FarTree:
         both = self._hashes, target._hashes
         work = work_for(source, there, both, terms, memory, keep=keep)
         if not (work.send or work.directories or work.remove):
-            self._remember(memory, source, there, work.same)
+            self._remember(memory, source, there, work.same, [])
             return CopyReport(0, 0, 0)
         done, total = 0, sum(source.entries[name].size for name in work.send)
 
@@ -207,19 +208,22 @@ class FarTree:
             sender.place(work)
         except Failed as failed:
             raise self._explained(failed, target) from failed
-        now = look(target.host, target.path, self.name)
-        if now is not None:
-            names = [*work.same, *work.directories, *(n for n in work.send if n not in arrived)]
-            self._remember(memory, source, now, names)
+        sent = [*work.directories, *(n for n in work.send if n not in arrived)]
+        self._remember(memory, source, there, work.same, sent)
         return CopyReport(work.changed, work.removed, work.new)
 
-    def _remember(self, memory: Memory, source: Seen, target: Seen, names: list[str]) -> None:
-        """What needs no look the next time: equal, and any further write would be seen."""
+    def _remember(
+        self, memory: Memory, source: Seen, target: Seen, same: list[str], sent: list[str]
+    ) -> None:
+        """What needs no look the next time: equal, and any further write would be seen.  What was
+        sent is compared the next time, by checksums that are mostly known by then."""
         memory.clear()
-        for name in names:
-            one, two = source.entries.get(name), target.entries.get(name)
-            if one and two:
-                memory[name] = (one.key, two.key, source.settled(one))
+        for name in sent:
+            one = source.entries[name]
+            memory[name] = (one.key, (), False)
+        for name in same:
+            one, two = source.entries[name], target.entries[name]
+            memory[name] = (one.key, two.key, source.settled(one))
 
     def _agree(self, target: FarTree, source: Seen, there: Seen) -> Terms:
         """What both sides can be compared by: from now on both digests use it."""
