@@ -22,6 +22,7 @@ __all__ = ["BUILT_IN", "GROUP", "driver"]
 GROUP = "crossfade.drivers"
 BUILT_IN = {
     "hosts.local": "crossfade.drivers.hosts.local:LocalHost",
+    "hosts.docker": "crossfade.drivers.hosts.docker:DockerHost",
     "hosts.ssh": "crossfade.drivers.hosts.ssh:SshHost",
     "services.process": "crossfade.drivers.services.process:ProcessService",
     "databases.sqlite": "crossfade.drivers.databases.sqlite:SqliteDatabase",
