@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.docker.site import Site
 
+import crossfade
 from crossfade.drivers.hosts.docker import DockerHost
 from crossfade.errors import Failed
 from crossfade.model import Address
@@ -204,7 +205,10 @@ def test_feeding_waits(host: DockerHost) -> None:
 
 def test_outside(host: DockerHost) -> None:
     """Somebody else on this machine runs a command in there."""
-    subprocess.run(host.outside(("sh", "-c", "echo a b > '/data/x y'")), check=True)
+    environment = {"PYTHONPATH": str(Path(crossfade.__file__).parents[1])}
+    subprocess.run(
+        host.outside(("sh", "-c", "echo a b > '/data/x y'")), check=True, env=environment
+    )
     assert host.read(Path("/data/x y")) == b"a b\n"
 
 

@@ -25,12 +25,14 @@ BUILT_IN = {
     "hosts.docker": "crossfade.drivers.hosts.docker:DockerHost",
     "hosts.ssh": "crossfade.drivers.hosts.ssh:SshHost",
     "services.process": "crossfade.drivers.services.process:ProcessService",
+    "services.docker": "crossfade.drivers.services.docker:DockerService",
     "databases.sqlite": "crossfade.drivers.databases.sqlite:SqliteDatabase",
     "databases.postgres": "crossfade.drivers.databases.postgres.database:PostgresDatabase",
     "databases.mysql": "crossfade.drivers.databases.mysql.database:MysqlDatabase",
     "files.tree": "crossfade.drivers.files.tree:TreeFiles",
     "traffic.gateway": "crossfade.drivers.traffic.gateway:GatewayTraffic",
     "installs.python": "crossfade.drivers.installs.python:PythonInstall",
+    "installs.image": "crossfade.drivers.installs.image:ImageInstall",
 }
 
 

@@ -70,6 +70,7 @@ class Exec:
     def __exit__(self, kind: object, *_: object) -> None:
         if kind is not None:
             self.kill()
+        self.cut()
         self._socket.close()
 
     def send(self, data: bytes | memoryview) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import threading
+import time
 from typing import Any, BinaryIO, Final, cast
 
 from crossfade.drivers.hosts._docker_exec import ERRORS, Exec
@@ -71,6 +72,7 @@ class Collected:
         self._run, self._keep = run, keep
         self._kept = {1: bytearray(), ERRORS: bytearray()}
         self._trouble: Failed | None = None
+        self._left = False
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
 
@@ -98,10 +100,15 @@ class Collected:
 
     def _watch(self) -> None:
         with contextlib.suppress(Failed):
-            while self._thread.is_alive() and self._run.running():
-                self._thread.join(_MOMENT / 8)
-            if not self.wait(_MOMENT / 2):
-                self._run.cut()
+            while not self._left and self._run.running():
+                time.sleep(_MOMENT / 8)
+        self.wait(_MOMENT / 2)
+        if not self._left:
+            self._run.cut()
+
+    def leave(self) -> None:
+        """The streams are about to be closed."""
+        self._left = True
 
     def over(self) -> bool:
         """Whether the output ends about now."""

@@ -129,6 +129,8 @@ class DockerHost:
                 if output.over():
                     self._well(run, output.completed(words), cwd)
                 raise
+            finally:
+                output.leave()
             run.end_of_input()
             output.wait(None)
             self._well(run, output.completed(words), cwd)
