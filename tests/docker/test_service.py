@@ -24,7 +24,7 @@ AWKWARD = "a 'b' \"c\"\n-d $(id) ümläut"
 class Pair:
     """An old container with many settings, and the new one that is made of it."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: Site, port: int = 28321) -> None:
         self.site = site
         self.volume, self.network = site.volume(), site.network()
         self.old = site.container(
@@ -37,7 +37,7 @@ class Pair:
                 "WorkingDir": "/tmp",
             },
             NetworkMode=self.network,
-            ports={"80/tcp": [{"HostIp": "127.0.0.1", "HostPort": "28321"}]},
+            ports={"80/tcp": [{"HostIp": "127.0.0.1", "HostPort": str(port)}]},
             Memory=64 << 20,
             PidsLimit=50,
             CapDrop=["NET_RAW"],
@@ -54,7 +54,7 @@ class Pair:
             upgrade=f"{site.upgrade}n",
             volumes={self.volume: f"{self.volume}-new"},
             environment={"GONE": None, "MORE": "1"},
-            ports={"80/tcp": [{"HostIp": "127.0.0.1", "HostPort": "28322"}]},
+            ports={"80/tcp": [{"HostIp": "127.0.0.1", "HostPort": str(port + 1)}]},
         )
         self.service = self.made_with(self.changes)
 
@@ -169,7 +169,7 @@ def test_restart_policy(pair: Pair) -> None:
 
 def test_only_ours_is_removed(site: Site) -> None:
     """Removing takes container and volume of the upgrade, and leaves the old side's."""
-    other = Pair(site)
+    other = Pair(site, 28421)
     other.service.make()
     other.service.remove()
     other.service.remove()
