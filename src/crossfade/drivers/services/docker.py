@@ -88,16 +88,21 @@ class DockerService:
                 raise Failed("container-in-the-way", what, where=self._engine.url)
 
     def remove(self) -> None:
-        """Remove the container, volumes and networks of this upgrade; nothing else.  Fine when
-        they are gone."""
+        """Remove the container and the volumes that were made for it, with helpers that have them.
+        Only what bears the label of this upgrade; fine when they are gone."""
         self._engine.remove_container(self.spec.container, self.spec.upgrade)
-        ours = {"label": f"{LABEL}={self.spec.upgrade}"}
+        if self.spec.changes is None:
+            return
+        wanted = set(self.spec.changes.volumes.values())
+        ours = f"{LABEL}={self.spec.upgrade}"
         with self._engine.explained("remove what this upgrade made"):
             api = self._engine.api
-            for one in api.volumes(filters=ours)["Volumes"] or ():
-                api.remove_volume(one["Name"])
-            for one in api.networks(filters=ours):
-                api.remove_network(one["Id"])
+            made = api.volumes(filters={"label": ours})["Volumes"] or ()
+            for name in (one["Name"] for one in made if one["Name"] in wanted):
+                having = {"label": [ours, "crossfade.helper"], "volume": name}
+                for helper in api.containers(all=True, filters=having):
+                    api.remove_container(helper["Id"], force=True)
+                api.remove_volume(name)
 
     def look(self) -> ServiceState:
         """How the container stands: state, process, health, how often it was started again."""
