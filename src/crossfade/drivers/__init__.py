@@ -24,9 +24,11 @@ __all__ = ["BUILT_IN", "GROUP", "driver"]
 GROUP = "crossfade.drivers"
 BUILT_IN = {
     "hosts.local": "crossfade.drivers.hosts.local:LocalHost",
+    "hosts.docker": "crossfade.drivers.hosts.docker:DockerHost",
     "hosts.ssh": "crossfade.drivers.hosts.ssh:SshHost",
     "services.process": "crossfade.drivers.services.process:ProcessService",
     "services.systemd": "crossfade.drivers.services.systemd:SystemdService",
+    "services.docker": "crossfade.drivers.services.docker:DockerService",
     "databases.sqlite": "crossfade.drivers.databases.sqlite:SqliteDatabase",
     "databases.far-sqlite": "crossfade.drivers.databases.sqlite_far:FarSqlite",
     "databases.postgres": "crossfade.drivers.databases.postgres.database:PostgresDatabase",
@@ -38,6 +40,7 @@ BUILT_IN = {
     "installs.apt": "crossfade.drivers.installs.apt:AptInstall",
     "installs.tarball": "crossfade.drivers.installs.tarball:TarballInstall",
     "installs.npm": "crossfade.drivers.installs.npm:NpmInstall",
+    "installs.image": "crossfade.drivers.installs.image:ImageInstall",
 }
 
 
