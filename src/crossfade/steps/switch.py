@@ -23,7 +23,9 @@ def preview(work: Work) -> PlannedStep:
         f"commit; point {work.traffic.listen} at {work.new.installation.address}; release",
         f"watch for {work.limits.watch:.0f} s",
     )
-    return PlannedStep(name, actions, reversal, pause=True)
+    boots = "the old side is no longer started at boot (after a rollback it is again)"
+    touches = (boots,) if work.old.service.at_boot() else ()
+    return PlannedStep(name, actions, reversal, touches=touches, pause=True)
 
 
 def run(work: Work) -> Evidence:

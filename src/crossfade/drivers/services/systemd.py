@@ -95,7 +95,7 @@ class SystemdService:
 
     def stop(self, timeout: float, *, keep_prepared: bool = False) -> None:
         """Stop it; kill what is left after ``timeout`` seconds.  Fine when nothing runs."""
-        for unit in (self.spec.unit, self._migration) if self.spec.ours else (self.spec.unit,):
+        for unit in (self.spec.unit, *((self._migration,) if self.spec.process.migrate else ())):
             self._stop(unit, timeout)
         state = self.look()
         if state.running:
@@ -149,7 +149,7 @@ class SystemdService:
 
     def own(self, paths: Sequence[Path]) -> None:
         """Give files to the account that it runs as."""
-        account = self._account()
+        account = self.account()
         if account and paths:
             self.host.run(("chown", "--no-dereference", f"{account}:", *map(str, paths)))
 
@@ -216,15 +216,11 @@ class SystemdService:
             )
         return False
 
-    def _account(self) -> str:
-        """The account that our unit runs as; empty for root's."""
+    def account(self) -> str:
+        """The account that it runs as; empty for root's."""
         if self.spec.user or not self.spec.ours:
-            return self.spec.user
-        if self.spec.like is None:
-            return ""
-        found = unit_text.settings(text for _, text in self.spec.like.texts())
-        users = [s.value for s in found if (s.section, s.name) == ("Service", "User")]
-        return users[-1] if users else ""
+            return self.spec.user or self._show(("User",)).get("User", "")
+        return self.spec.like.account() if self.spec.like else ""
 
     def texts(self) -> list[tuple[str, str]]:
         """Name and text of each of the unit's files, without a part of ours from an upgrade."""
@@ -260,8 +256,8 @@ class SystemdService:
         more = {"Type": "exec" if kind in ("forking", "oneshot") and not once else kind}
         if once:
             more |= {"Restart": "no", "TimeoutStartSec": "infinity"}
-        if self.spec.user:
-            more["User"] = self.spec.user
+        if account := self.account():  # an earlier upgrade may have said it in its own part
+            more["User"] = account
         secrets = str(_PLACE / f"{self.spec.unit}.d" / _SECRETS)
         directory = self.spec.process.directory
         files[f"{unit}.d/{_OURS}"] = unit_text.our_part(command, directory, more, secrets)
