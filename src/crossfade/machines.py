@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 from crossfade.drivers import driver
+from crossfade.drivers.hosts.docker import DockerHost
+from crossfade.drivers.services.container_text import Changes
+from crossfade.drivers.services.docker import DockerService, DockerSpec
 from crossfade.drivers.services.spawn import ProcessSpec
 from crossfade.drivers.services.systemd import SystemdService, UnitSpec
-from crossfade.errors import UsageError
 from crossfade.manifest import HostSpec, Manifest, SideSpec, is_reference, resolve
 from crossfade.model import Endpoint, Installation, Side
 from crossfade.ports import Database, Files, Host, Service
 from crossfade.recipes import PartSpec, fill
+from crossfade.serving import process_spec
 
 __all__ = ["Machines"]
 
@@ -24,6 +28,7 @@ class Machines:
     """Makes a side's parts for one manifest.  A machine's connection is shared by all of them."""
 
     manifest: Manifest
+    label: str
     copy_rate: float | None = None
     _hosts: dict[HostSpec, Host] = field(default_factory=dict)
     _shown: list[tuple[Mapping[str, str], tuple[Endpoint, ...]]] = field(default_factory=list)
@@ -42,6 +47,8 @@ class Machines:
                 secrets=lambda: self._secrets(environment, there.databases.values())
             )
             return made
+        if spec.host.driver == "docker":
+            return self._container(spec, there)
         if spec.host not in self._hosts:
             far = driver("hosts", spec.host.driver)(
                 spec.host.destination,
@@ -56,8 +63,77 @@ class Machines:
         self._shown.append((environment, tuple(there.databases.values())))
         return self._hosts[spec.host]
 
+    def _container(self, spec: SideSpec, there: Installation) -> Host:
+        """The container of a side as a machine; one of ours is made at its first write."""
+        if spec.host not in self._hosts:
+            ours = spec is not self.manifest.old
+            environment = self.environment(spec, there)
+            process = process_spec(
+                self.manifest, spec, there, mark="", environment=environment, max_pause=0
+            )
+            maker = self._docker(spec, process, None) if ours else None
+            host: DockerHost = driver("hosts", "docker")(
+                spec.host.destination,
+                socket=spec.host.socket,
+                secrets=lambda: self._secrets(process.environment, there.databases.values()),
+                helper_image=spec.host.image,
+                upgrade=self.label,
+                make=maker.make if maker else None,
+                on_mounts=(spec.config, spec.data),
+            )
+            atexit.register(host.close)
+            self._hosts[spec.host] = host
+        return self._hosts[spec.host]
+
+    def _docker(self, spec: SideSpec, process: ProcessSpec, host: Host | None) -> DockerService:
+        """The container of a side as a service."""
+        old, mine = self.manifest.old, spec.host
+        made: DockerService = driver("services", "docker")(
+            DockerSpec(
+                mine.destination,
+                mine.socket,
+                self.label,
+                old=old.host.destination if old.host.driver == "docker" else "",
+                changes=None if spec is old else self._changes(spec, process),
+                process=process,
+                keep=self.manifest.state / "run",
+            ),
+            host,
+        )
+        return made
+
+    def _changes(self, spec: SideSpec, process: ProcessSpec) -> Changes:
+        """What is otherwise in the new container than in the old one, or than in the image."""
+        mine, address = spec.host, spec.address
+        like = self.manifest.old.host.driver == "docker"
+        inside = (mine.listens or address).port
+        command = [fill(word, self._at(spec).variables()) for word in mine.command]
+        mounts = dict(mine.mounts)
+        if not like:
+            for name, path in (("data", spec.data), ("config", spec.config)):
+                if not any(path.is_relative_to(known) for known in mounts):
+                    mounts[str(path)] = f"{mine.destination}-{name}"
+        return Changes(
+            mine.destination,
+            mine.image,
+            self.label,
+            ports={f"{inside}/tcp": [{"HostIp": address.host, "HostPort": str(address.port)}]},
+            environment=process.environment,
+            command=command or (None if like else []),
+            mounts=mounts,
+            entrypoint=None if like else ([] if command else process.command),
+            directory="" if like else process.directory,
+            user=spec.service.user,
+        )
+
+    def _at(self, spec: SideSpec) -> Installation:
+        side = Side.OLD if spec is self.manifest.old else Side.NEW
+        return spec.installation(self.manifest.recipe.application, side)
+
     def service(self, spec: SideSpec, process: ProcessSpec, host: Host) -> Service:
         """The program of a side; on the old side only started and stopped."""
+        if spec.service.driver == "docker":
+            return self._docker(spec, process, host)
         kind = driver("services", spec.service.driver)
         if spec.service.driver != "systemd":
             made: Service = kind(process, self.manifest.state / "run")
@@ -124,24 +200,24 @@ class Machines:
             found += [resolve(reference, endpoint.base) for reference in references]
         return found
 
-    def write_passfiles(self, there: Installation, host: Host) -> None:
-        """The files that the service's command or environment refers to, should they be missing."""
+    def passfiles(self, there: Installation) -> dict[str, bytes]:
+        """The files that the service's command or environment refers to, by their paths."""
+        from crossfade.drivers.databases.passfile import passfile_text
+
         service = self.manifest.recipe.service
         texts = (*service.command, *service.migrate, *service.environment.values())
+        found = {}
         for name, endpoint in there.databases.items():
             words = (f"{{{name}.passfile}}", f"{{{name}.sqlalchemy}}")
             if any(word in text for word in words for text in texts):
-                from crossfade.drivers.databases.passfile import passfile_text
+                found[str(endpoint.passfile)] = passfile_text(endpoint)
+        return found
 
-                if host.name != "local":
-                    raise UsageError(
-                        "manifest-invalid",
-                        f"{self.manifest.application} reads its database's password from a file, "
-                        "and Crossfade keeps such files on this machine only",
-                        where=f"{there.side}.host: {host.name}",
-                        next="edit crossfade.yaml, then: crossfade plan",
-                    )
-                content = passfile_text(endpoint)
-                path = endpoint.passfile
+    def write_passfiles(self, there: Installation, host: Host) -> None:
+        """Write them on this machine, should they be missing.  On others they are written with the
+        configuration, into a place that goes with the side."""
+        if host.name == "local":
+            for name, content in self.passfiles(there).items():
+                path = Path(name)
                 if not host.exists(path) or host.read(path) != content:
                     host.write(path, content)

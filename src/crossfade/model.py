@@ -149,7 +149,8 @@ class Installation:
 
     root is where the program stands (a virtual environment, say), config where its configuration
     files are, data where its databases and uploads are; all absolute.  config and data may be the
-    same directory.  databases are those on servers, by name.
+    same directory.  databases are those on servers, by name.  address is where it answers us and
+    its clients; listens where the program itself listens, when that is another one (a container).
     """
 
     application: str
@@ -161,11 +162,19 @@ class Installation:
     data: Path
     address: Address
     databases: Mapping[str, Endpoint] = field(default_factory=dict)
+    listens: Address | None = None
 
-    def variables(self) -> dict[str, str]:
+    @property
+    def inside(self) -> Address:
+        """Where the program listens, as its configuration says."""
+        return self.listens or self.address
+
+    def variables(self, *, outside: bool = False) -> dict[str, str]:
         """What ``{name}`` stands for in a recipe's commands and paths on this installation.
 
-        A database on a server is ``{<its name>.url}`` and so on."""
+        A database on a server is ``{<its name>.url}`` and so on.  host, port and address are those
+        that the program listens at, or from outside those that it is asked at."""
+        at = self.address if outside else self.inside
         of_databases = {
             f"{name}.{key}": value
             for name, endpoint in self.databases.items()
@@ -176,9 +185,9 @@ class Installation:
             "root": str(self.root),
             "config": str(self.config),
             "data": str(self.data),
-            "host": self.address.host,
-            "port": str(self.address.port),
-            "address": str(self.address),
+            "host": at.host,
+            "port": str(at.port),
+            "address": str(at),
         }
 
 

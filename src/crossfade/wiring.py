@@ -5,7 +5,7 @@ What only a run needs is imported where it is used, so that ``status`` answers a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -21,7 +21,7 @@ from crossfade.engine.work import AttemptWork, Silent
 from crossfade.machines import Machines
 from crossfade.manifest import Manifest, SideSpec, load, resolve
 from crossfade.model import Installation, Run, Side
-from crossfade.ports import Check, Host, Limits, Teller, Traffic
+from crossfade.ports import Check, Host, Install, Limits, Teller, Traffic
 from crossfade.recipes import CheckSpec, fill
 from crossfade.serving import Joined, held_installation, process_spec
 
@@ -46,7 +46,13 @@ class WiredSite:
     @cached_property
     def machines(self) -> Machines:
         """The machines of both sides, and what is on them."""
-        return Machines(self.manifest, self.copy_rate)
+        return Machines(self.manifest, self._label, self.copy_rate)
+
+    @property
+    def _label(self) -> str:
+        """What everything bears that we make at container engines."""
+        place = sha256(str(self.manifest.state).encode()).hexdigest()[:10]
+        return f"{self.upgrade}.{place}"
 
     @cached_property
     def traffic(self) -> Traffic:
@@ -91,7 +97,7 @@ class WiredSite:
             old=old,
             new=there,
             traffic=self.traffic,
-            configuration=CarriedConfiguration(recipe, old.installation, old.host),
+            configuration=CarriedConfiguration(recipe, old.installation, old.host, self._also(new)),
             dead_man=LocalDeadMan(directory / "dead-man"),
             limits=self.limits(),
             directory=directory,
@@ -102,6 +108,12 @@ class WiredSite:
             },
             teller=self.teller,
         )
+
+    def _also(self, spec: SideSpec) -> Callable[[Installation], Mapping[str, bytes]]:
+        """What is written with the configuration of a side on another machine."""
+        if spec.host.driver == "local":
+            return lambda there: {}
+        return self.machines.passfiles
 
     def _tag(self, run: Run) -> str:
         """What is made on servers bears this name: one for rehearsals, one for all else."""
@@ -152,9 +164,7 @@ class WiredSite:
             installation=there,
             held=held_installation(there, service_spec.doors),
             host=host,
-            install=driver("installs", recipe.install.driver)(
-                host, spec.root, packages, **recipe.install.options
-            ),
+            install=self._install(spec, host, packages),
             service=self.machines.service(spec, service_spec, host),
             installed_version=self._installed_version(there, host),
             health=self._check(recipe.health, there, host),
@@ -166,6 +176,20 @@ class WiredSite:
                 part.name: self.machines.tree(part, there, host) for part in recipe.files
             },
         )
+
+    def _install(self, spec: SideSpec, host: Host, packages: tuple[str, ...]) -> Install:
+        """How the program gets there: as the recipe says, or in a container its image."""
+        recipe = self.manifest.recipe
+        if spec.host.driver == "docker":
+            from crossfade.drivers.installs.image import ImageInstall, StandingImage
+
+            if spec is self.manifest.old:
+                return StandingImage(spec.host.destination, socket=spec.host.socket)
+            return ImageInstall(host, spec.root, (spec.host.image,), socket=spec.host.socket)
+        made: Install = driver("installs", recipe.install.driver)(
+            host, spec.root, packages, **recipe.install.options
+        )
+        return made
 
     def _mark(self, spec: SideSpec) -> str:
         """One mark for one installation, which keeps it as the old side of the next upgrade."""
@@ -188,7 +212,7 @@ class WiredSite:
         from crossfade.drivers.checks.command import CommandCheck
         from crossfade.drivers.checks.http import HttpCheck, HttpQuestion
 
-        variables = there.variables()
+        variables = there.variables(outside=True)
         if spec.command:
             return CommandCheck(
                 spec.name,

@@ -142,7 +142,7 @@ def test_start_look_and_stop(pair: Pair) -> None:
     assert service.look().running
     assert service.look().pids
     assert any(line.startswith("begun a 'b'") for line in service.log_tail(9))
-    assert service.command() == tuple(WAITS)
+    assert service.command() == ("docker", "start", pair.changes.name)
     service.stop(5)
     service.stop(5)
     assert not service.look().running
@@ -157,14 +157,22 @@ def test_without_us(pair: Pair) -> None:
     assert not pair.service.look().running
 
 
-def test_restart_policy(pair: Pair) -> None:
-    """The old one's policy comes with the commit; and the old one's can be taken away."""
-    pair.service.enable()
+def test_restart_policy(pair: Pair, tmp_path: Path) -> None:
+    """The old one's policy comes with the commit; the old one gets it back when it serves again."""
+    old = DockerService(DockerSpec(pair.old, pair.site.socket, keep=tmp_path))
+    new = pair.service
+    new.make()
+    assert (old.at_boot(), new.at_boot()) == (True, False)
+    new.set_at_boot(True)
+    old.set_at_boot(False)
+    assert (old.at_boot(), new.at_boot()) == (False, True)
     found = pair.site.inspect(pair.changes.name)["HostConfig"]["RestartPolicy"]
     assert found["Name"] == "always"
-    pair.service.disable()
-    found = pair.site.inspect(pair.changes.name)["HostConfig"]["RestartPolicy"]
-    assert found["Name"] == "no"
+    old.set_at_boot(True)
+    found = pair.site.inspect(pair.old)["HostConfig"]["RestartPolicy"]
+    assert found["Name"] == "always"
+    new.set_at_boot(False)
+    old.close()
 
 
 def test_only_ours_is_removed(site: Site) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -55,12 +55,20 @@ def facts(files: Mapping[str, bytes]) -> dict[str, str]:
 class CarriedConfiguration:
     """Implements ``ports.Configuration`` for the files that a recipe names.
 
-    host needs to read files only.  Modes: files that hold anything like a secret get 0600, the
+    host needs to read files only.  also gives files of ours that go with them, by their paths, and
+    are not shown.  Modes: files that hold anything like a secret get 0600, the
     others 0640, whatever they were.  Fingerprints can be compared within one instance only.
     """
 
-    def __init__(self, recipe: Recipe, old: Installation, host: Reads) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        old: Installation,
+        host: Reads,
+        also: Callable[[Installation], Mapping[str, bytes]] = lambda new: {},
+    ) -> None:
         self._recipe = recipe
+        self._also = also
         self._old = old
         self._host = host
         self._fingerprints = _mask.Fingerprints(secrets.token_bytes(32))
@@ -84,7 +92,8 @@ class CarriedConfiguration:
             carried[str(path)] = self._carry(source, path, new, reader)
             sources[str(path)] = str(source.path)
         return Rendering(
-            files={path: (file.data, file.mode) for path, file in carried.items()},
+            files={path: (file.data, file.mode) for path, file in carried.items()}
+            | {path: (data, _SECRET_MODE) for path, data in self._also(new).items()},
             difference="".join(file.difference for file in carried.values()),
             findings=tuple(self._findings(carried, sources, reader)),
             sources=sources,

@@ -100,12 +100,12 @@ def translate(
     if rule.to == "path":
         return _translate_path(rule, found, old, new) if _is_text(found) else None
     if rule.to == "port":
-        if text != str(old.address.port):
+        if text != str(old.inside.port):
             return None
-        return str(new.address.port) if _is_text(found) else new.address.port
+        return str(new.inside.port) if _is_text(found) else new.inside.port
     before, after = {
-        "host": (old.address.host, new.address.host),
-        "address": (str(old.address), str(new.address)),
+        "host": (old.inside.host, new.inside.host),
+        "address": (str(old.inside), str(new.inside)),
         "version": (old.version, new.version),
     }[rule.to]
     return after if text == before else None

@@ -63,7 +63,7 @@ def residue(pieces: Iterable[Text], old: Installation) -> Finding:
     places: list[str] = []
     told: list[str] = []
     directories = {str(old.data), str(old.config)}
-    port = re.compile(rf"(?<![\w.]){old.address.port}(?![\w.])")
+    port = re.compile(rf"(?<![\w.]){old.inside.port}(?![\w.])")
     for piece in pieces:
         if any(mentions(piece.text, directory) for directory in directories):
             (told if piece.comment else places).append(piece.place)

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from crossfade.errors import Failed
 
-__all__ = ["LABEL", "Engine", "is_pinned", "label_of"]
+__all__ = ["LABEL", "Engine", "label_of"]
 
 LABEL: Final = "crossfade.upgrade"
 """The label of everything that we make at an engine; its value is the upgrade's id."""
@@ -145,14 +145,6 @@ def label_of(found: Mapping[str, Any]) -> str | None:
     labels = found.get("Config", found).get("Labels") or {}
     value = labels.get(LABEL)
     return None if value is None else str(value)
-
-
-def is_pinned(reference: str) -> bool:
-    """Whether an image is named by an id, a digest, or a tag that is not the moving ``latest``."""
-    if reference.startswith("sha256:") or "@" in reference:
-        return True
-    _, colon, tag = reference.rpartition("/")[2].partition(":")
-    return bool(colon) and tag not in ("", "latest")
 
 
 def _cause(error: BaseException) -> OSError | None:

@@ -1,5 +1,6 @@
 """The manifest: one site's ``crossfade.yaml``, joined with its recipe.  ``load`` reads it."""
 
+from crossfade.manifest._images import is_pinned
 from crossfade.manifest._load import SCHEMA, load
 from crossfade.manifest._secrets import is_reference, resolve
 from crossfade.manifest._skeleton import skeleton
@@ -20,6 +21,7 @@ __all__ = [
     "ServiceOverrides",
     "SideSpec",
     "TrafficSpec",
+    "is_pinned",
     "is_reference",
     "load",
     "resolve",

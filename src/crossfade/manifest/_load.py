@@ -36,6 +36,7 @@ SCHEMA = Path(__file__).parent / "crossfade.schema.json"
 """The schema of the manifest, for editors."""
 
 Data = Mapping[str, Any]
+_SERVICES = {"ssh": "systemd", "docker": "docker"}
 
 
 def load(path: Path) -> Manifest:
@@ -131,7 +132,8 @@ def _side(
     data: Any = document.data
     side: Data = data[name]
     service: Data = side.get("service", {})
-    host = _host(side.get("host", "local"), base)
+    address = _address(side["address"])
+    host = _host(side.get("host", "local"), base, address)
     home = _path(base, side["data"])
     return SideSpec(
         version=document.raw[(*keys, "version")],
@@ -139,14 +141,12 @@ def _side(
         root=_path(base, side["root"]),
         data=home,
         config=_path(base, side["config"]) if "config" in side else home,
-        address=_address(side["address"]),
+        address=address,
         service=ServiceOverrides(
             log=_path(base, service["log"]) if "log" in service else state / "log" / f"{name}.log",
             environment=dict(service.get("environment", {})),
             pid_file=_path(base, service["pid_file"]) if "pid_file" in service else None,
-            driver=service.get(
-                "driver", recipe.service.driver if host.driver == "local" else "systemd"
-            ),
+            driver=service.get("driver", _SERVICES.get(host.driver, recipe.service.driver)),
             unit=service.get("unit", f"{recipe.application}.service"),
             user=service.get("user", ""),
         ),
@@ -155,19 +155,25 @@ def _side(
 
 
 def _rehearsal(data: Data, new: SideSpec, base: Path, state: Path) -> SideSpec:
-    """The new side with data, configuration, address and log of its own."""
-    home = _path(base, data["data"]) if "data" in data else _beside(new.data)
+    """The new side with data, configuration, address and log of its own; a container has them at
+    the same paths."""
+    address = _address(data["address"])
+    host, beside = new.host, _beside
+    if host.driver == "docker":
+        host, beside = _container_beside(host, new.address, address), Path
+    home = _path(base, data["data"]) if "data" in data else beside(new.data)
     if "config" in data:
         config = _path(base, data["config"])
     else:
-        config = home if new.config == new.data else _beside(new.config)
+        config = home if new.config == new.data else beside(new.config)
     unit = f"{new.service.unit.removesuffix('.service')}-rehearsal.service"
     service = replace(new.service, log=state / "log" / "rehearsal.log", pid_file=None, unit=unit)
     return replace(
         new,
+        host=host,
         data=home,
         config=config,
-        address=_address(data["address"]),
+        address=address,
         service=service,
         databases=rehearsal_endpoints(data.get("databases", {}), new.databases, base, state),
     )
@@ -178,13 +184,38 @@ def _named_apart(new: SideSpec, application: str) -> ServiceOverrides:
     return replace(new.service, unit=f"{application}-{new.version}.service")
 
 
-def _host(data: str | Data, base: Path) -> HostSpec:
+def _host(data: str | Data, base: Path, address: Address) -> HostSpec:
     if data == "local":
         return HostSpec()
     if isinstance(data, str):
         return HostSpec("ssh", data)
+    if "docker" in data:
+        return HostSpec(
+            "docker",
+            data["docker"],
+            socket=data.get("socket", ""),
+            image=data.get("image", ""),
+            listens=_address(data["listens"]) if "listens" in data else _anywhere(address),
+            mounts=tuple(sorted(data.get("mounts", {}).items())),
+            command=tuple(data.get("command", ())),
+        )
     config = _path(base, data["config"]) if "config" in data else None
-    return HostSpec("ssh", data["ssh"], data.get("sudo", False), config)
+    return HostSpec("ssh", data.get("ssh", ""), data.get("sudo", False), config)
+
+
+def _anywhere(address: Address) -> Address:
+    """What a program in a container listens at, when nothing else is said."""
+    return Address("0.0.0.0", address.port)  # noqa: S104 (in there)
+
+
+def _container_beside(host: HostSpec, usual: Address, address: Address) -> HostSpec:
+    """The rehearsal's container, with places of its own."""
+    return replace(
+        host,
+        destination=f"{host.destination}-rehearsal",
+        listens=_anywhere(address) if host.listens == _anywhere(usual) else host.listens,
+        mounts=tuple((path, f"{source}-rehearsal") for path, source in host.mounts),
+    )
 
 
 def _beside(path: Path) -> Path:

@@ -9,6 +9,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+from crossfade.manifest._images import is_pinned
 from crossfade.manifest._secrets import holds_userinfo, is_reference
 from crossfade.manifest._spec import HostSpec, Manifest, SideSpec
 from crossfade.model import Address
@@ -133,6 +134,7 @@ def _far_place_complaints(document: Document, manifest: Manifest) -> Iterator[Co
     sides: dict[Keys, SideSpec] = {("old",): manifest.old, ("new",): manifest.new}
     for keys, side in sides.items():
         written = _value(document, keys)
+        yield from _host_complaints(document, keys, side)
         if side.host.driver == "local":
             continue
         for name in ("root", "data", "config"):
@@ -140,8 +142,39 @@ def _far_place_complaints(document: Document, manifest: Manifest) -> Iterator[Co
                 text = "must be absolute: it is on another machine"
                 yield _complaint(document, (*keys, name), text)
         if side.service.driver == "process":
-            text = "is for programs of this machine; on others: systemd"
+            text = "is for programs of this machine; on others: systemd, or docker in a container"
             yield _complaint(document, (*keys, "service", "driver"), text)
+
+
+_OF_CONTAINERS = ("socket", "image", "listens", "mounts", "command")
+
+
+def _host_complaints(document: Document, keys: Keys, side: SideSpec) -> Iterator[Complaint]:
+    """A mapping is for one kind of machine, and says what that kind needs."""
+    written = _value(document, keys).get("host", "local")
+    if not isinstance(written, dict):
+        return
+    place: Keys = (*keys, "host")
+    if ("ssh" in written) == ("docker" in written):
+        yield _complaint(document, place, "must have either ssh or docker")
+        return
+    wrong = ("sudo", "config") if "docker" in written else _OF_CONTAINERS
+    yield from (
+        _complaint(document, (*place, key), f"is not for {side.host.driver}")
+        for key in wrong
+        if key in written
+    )
+    if "docker" not in written:
+        return
+    if keys == ("new",) and not is_pinned(side.host.image):
+        text = "must name the new image by digest, id or a tag that is not latest"
+        yield _complaint(document, (*place, "image") if "image" in written else place, text)
+    if (side.service.driver == "docker") != (side.host.driver == "docker"):
+        yield _complaint(document, (*keys, "service", "driver"), "must be docker in a container")
+    for path, source in side.host.mounts:
+        if not path.startswith("/") or not source:
+            text = "must be a volume's name or a directory, by an absolute path in the container"
+            yield _complaint(document, (*place, "mounts", path), text)
 
 
 def _harmless(one: Place, two: Place, relation: str) -> bool:

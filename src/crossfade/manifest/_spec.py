@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from crossfade.model import Address, Endpoint, Installation, Side
@@ -14,15 +14,22 @@ __all__ = ["HostSpec", "Limits", "Manifest", "ServiceOverrides", "SideSpec", "Tr
 
 @dataclass(frozen=True, slots=True)
 class HostSpec:
-    """The machine of one side: ``local``, or one that ``ssh destination`` reaches.
+    """The machine of one side: ``local``, one that ``ssh destination`` reaches, or a container.
 
     sudo says that root's rights come from sudo there; config is an ssh configuration in place of
-    the operator's."""
+    the operator's.  Of a container: the engine's socket, the image that the new one is made of,
+    where its program listens in there, its volumes and directories by their paths in there, and
+    its command (empty for the usual one)."""
 
     driver: str = "local"
     destination: str = ""
     sudo: bool = False
     config: Path | None = None
+    socket: str = ""
+    image: str = ""
+    listens: Address | None = None
+    mounts: tuple[tuple[str, str], ...] = ()
+    command: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -63,7 +70,14 @@ class SideSpec:
     databases: Mapping[str, Endpoint] = field(default_factory=dict)
 
     def installation(self, application: str, side: Side) -> Installation:
-        """The noun that steps and drivers work with."""
+        """The noun that steps and drivers work with.  On another machine, what the program reads
+        its databases' passwords from is among its data."""
+        databases = self.databases
+        if self.host.driver != "local":
+            databases = {
+                name: replace(endpoint, passfile=self.data / f".{name}.passfile")
+                for name, endpoint in databases.items()
+            }
         return Installation(
             application=application,
             version=self.version,
@@ -73,7 +87,8 @@ class SideSpec:
             config=self.config,
             data=self.data,
             address=self.address,
-            databases=self.databases,
+            listens=self.host.listens,
+            databases=databases,
         )
 
 

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from pathlib import Path
 from secrets import token_hex
 from typing import Any, Final
 
@@ -57,6 +58,15 @@ class Helper:
             self._id = ""
             for name in self._all():
                 self.engine.remove_container(name, self.upgrade)
+
+    def volumes_at(self, path: Path) -> set[str]:
+        """The named volumes that the helper has mounted right at ``path``."""
+        found = self.engine.container(self.id()) or {}
+        return {
+            str(one["Name"])
+            for one in found.get("Mounts") or ()
+            if one["Type"] == "volume" and Path(one["Destination"]) == path
+        }
 
     def _mark(self) -> str:
         """Tells one helper from another: of which container, with what."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import threading
 import time
@@ -11,8 +12,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from crossfade.drivers.containers import Engine
+from crossfade.drivers.containers import Engine, label_of
 from crossfade.drivers.hosts import _docker_orders as orders
+from crossfade.drivers.hosts import _docker_places as places
 from crossfade.drivers.hosts import _docker_streams as streams
 from crossfade.drivers.hosts import _ssh_files as files
 from crossfade.drivers.hosts._docker_exec import Exec
@@ -39,6 +41,11 @@ class DockerHost:
     ``upgrade`` is the label's value on what we make.  ``secrets`` gives the values that are never
     shown in errors.  Threads may share a host.  ``close`` removes the helper; the host can be used
     again.
+
+    ``make`` makes the container, for a new side: it is called before the first write, and until
+    then nothing is there.  ``on_mounts`` are paths that have to be on volumes or directories of it:
+    what is in a container's own layer would not be seen.  A place of its own that is mounted there
+    is emptied where another would be removed, and counts as gone when it is empty.
     """
 
     def __init__(
@@ -50,8 +57,12 @@ class DockerHost:
         helper_image: str = "",
         mounts: Sequence[str] = (),
         upgrade: str = "",
+        make: Callable[[], object] | None = None,
+        on_mounts: Sequence[Path] = (),
     ) -> None:
         self.name = container
+        self._make, self._places = make, tuple(on_mounts)
+        self._emptied: set[str] = set()
         self._engine = Engine(socket)
         self._teller = Teller(secrets, f"in {container}: ")
         self._helper = Helper(self._engine, container, helper_image, tuple(mounts), upgrade)
@@ -60,6 +71,8 @@ class DockerHost:
         """Remove the helper and end the connections.  Fine when there is none."""
         with suppress(Failed):
             self._helper.close()
+            if self._emptied and self._engine.container(self.name) is None:
+                places.drop_volumes(self._engine, self._emptied)
         self._engine.close()
 
     def masked(self, text: str) -> str:
@@ -119,6 +132,7 @@ class DockerHost:
         the with closes it, waits, and raises Failed(command-failed) for a status other than 0;
         leaving it by an exception ends the command."""
         words = tuple(argv)
+        self._made()
         with self._exec(words, self._ordered(words, _FOR_EVER, env, cwd)) as run:
             output = streams.Collected(run, KEPT)
             output.let_writers_go()
@@ -159,6 +173,7 @@ class DockerHost:
         ``user:group``.
 
         Raises Failed: disk-full, file-unwritable; then the file is as it was."""
+        self._made()
         values = {"mode": f"{mode:o}", "size": str(len(data)), "owner": owner}
         done = self._tools(path, files.WRITE, values, stdin=data)
         if done.status:
@@ -168,7 +183,9 @@ class DockerHost:
         """Whether something stands at ``path``, a broken link included.
 
         Raises Failed(file-unreadable) when we may not look."""
-        done = self._tools(path, files.EXISTS, {})
+        if self._absent():
+            return False
+        done = self._tools(path, places.EXISTS, {})
         if not done.status:
             return True
         why = _why(done)
@@ -180,6 +197,7 @@ class DockerHost:
         """Make a directory and its missing parents; fine when it is there.
 
         A directory that is there keeps its mode.  Raises Failed: disk-full, file-unwritable."""
+        self._made()
         done = self._tools(path, files.MAKE_DIRECTORY, {"mode": f"{mode:o}"})
         if done.status:
             raise self._teller.about_file("file-unwritable", "made", path, *_why(done))
@@ -188,24 +206,44 @@ class DockerHost:
         """Remove a file or a whole tree; fine when it is gone.  A link is removed, not followed.
 
         Raises Failed(file-unwritable)."""
-        done = self._tools(path, files.REMOVE, {})
+        if self._absent():
+            return
+        self._emptied |= self._helper.volumes_at(path)
+        done = self._tools(path, f"{places.EMPTY}; {files.REMOVE}", {})
         if done.status:
             raise self._teller.about_file("file-unwritable", "removed", path, *_why(done))
 
+    def _absent(self) -> bool:
+        """Whether the container that we make is not there yet."""
+        return self._make is not None and self._engine.container(self.name) is None
+
+    def _made(self) -> None:
+        """Make it, if it is ours to make and not there."""
+        if self._make is None:
+            return
+        app = self._engine.container(self.name)
+        if app is None or label_of(app) != self._helper.upgrade:
+            self._make()  # refuses one that is not ours
+            self._helper.again()
+
     def free_bytes(self, path: Path) -> int:
         """Bytes that we may still write where ``path`` is or will be."""
+        if self._absent() and (root := places.root_without(self._engine, self._helper.image)):
+            return shutil.disk_usage(root).free
         free, size = self._looked_at(path, files.FREE).split()
         return int(free) * int(size)
 
     def file_system(self, path: Path) -> str:
         """The device number of the file system where ``path`` is or will be, at this engine."""
+        if self._absent() and places.root_without(self._engine, self._helper.image):
+            return f"the engine at {self._engine.url}"
         return f"device {self._looked_at(path, files.DEVICE)} at {self._engine.url}"
 
     def listener(self, address: Address) -> str | None:
         """Who listens at ``address`` in the container, or has it published; None when it is free.
 
         A container that does not run has no listeners; a name is looked up in there."""
-        published = self._publisher(address)
+        published = self._publisher(address) or places.taken_here(self._engine, address)
         place = self._place_of_sockets()
         if published or not place:
             return published
@@ -256,6 +294,7 @@ class DockerHost:
     def _exec(self, words: Sequence[str], order: Callable[[str], str], place: str = "") -> Exec:
         """Begin a command; in a new helper when the one we know is gone."""
         what = self._teller.command(words)
+        self._look_at_places()
         if not place:
             try:
                 return Exec(self._engine, self._helper.id(), order, what)
@@ -264,6 +303,18 @@ class DockerHost:
                     raise
                 self._helper.again()
         return Exec(self._engine, place or self._helper.id(), order, what)
+
+    def _look_at_places(self) -> None:
+        """Raises Failed(place-not-mounted)."""
+        wanted, self._places = self._places, ()
+        app = self._engine.container(self.name) if wanted else None
+        if app is None:
+            self._places = wanted  # to be looked at once it is made
+            return
+        if missing := places.unmounted(app, wanted):
+            what = f"{self.name} has {', '.join(map(str, missing))} in its own layer."
+            where = "what is not on a volume or a directory goes with the container"
+            raise Failed("place-not-mounted", what, where=where)
 
     def _told(
         self,

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
-from crossfade.drivers.containers import Engine, is_pinned
+from crossfade.drivers.containers import Engine
 from crossfade.errors import Failed
+from crossfade.manifest import is_pinned
 from crossfade.ports import Host, Progress
 
-__all__ = ["ImageInstall"]
+__all__ = ["ImageInstall", "StandingImage"]
 
 
 class ImageInstall:
@@ -80,6 +81,33 @@ class ImageInstall:
             if not used:
                 with engine.explained(f"remove image {self.reference}"):
                     engine.api.remove_image(self.reference)
+
+
+class StandingImage:
+    """The image of a container that is there; it is nobody's to install or to remove here."""
+
+    def __init__(self, container: str, *, socket: str = "") -> None:
+        self._container, self._socket = container, socket
+
+    def describe(self) -> tuple[str, ...]:
+        """Nothing."""
+        return ()
+
+    def done(self) -> bool:
+        """It is there."""
+        return True
+
+    def install(self, progress: Progress | None = None) -> None:
+        """Nothing to do."""
+
+    def fingerprint(self) -> str:
+        """The image's id; empty when the container is gone."""
+        with closing(Engine(self._socket)) as engine:
+            found = engine.container(self._container)
+        return str(found["Image"]) if found else ""
+
+    def remove(self) -> None:
+        """The image stays at the engine."""
 
 
 def _at_a_registry(reference: str) -> bool:

@@ -12,10 +12,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from crossfade.drivers.containers import LABEL, is_pinned
+from crossfade.drivers.containers import LABEL
 from crossfade.errors import Failed
+from crossfade.manifest import is_pinned
 
-__all__ = ["Changes", "Creation", "creation", "restart_policy"]
+__all__ = ["USUAL_POLICY", "Changes", "Creation", "creation", "restart_policy"]
 
 _FROM_IMAGE: Final = (
     *("Cmd", "Entrypoint", "WorkingDir", "User", "Healthcheck", "StopSignal", "Shell"),
@@ -54,7 +55,9 @@ class Changes:
     volumes and binds name what stands in place of each volume and each directory that the old one
     may write; one that maps to itself is shared on purpose.  ports are those to publish, such as
     ``{"8008/tcp": [{"HostIp": "127.0.0.1", "HostPort": "18008"}]}``: the old one's are not taken.
-    environment adds variables, or removes those that are None.  command None means the old one's.
+    environment adds variables, or removes those that are None.  mounts says the same as volumes and
+    binds, by the path in the container.  command, entrypoint, directory and user are the old one's,
+    or the image's, when they are None or empty.
     """
 
     name: str
@@ -65,6 +68,10 @@ class Changes:
     ports: Mapping[str, Sequence[Mapping[str, str]]] = field(default_factory=dict)
     environment: Mapping[str, str | None] = field(default_factory=dict)
     command: Sequence[str] | None = None
+    mounts: Mapping[str, str] = field(default_factory=dict)
+    entrypoint: Sequence[str] | None = None
+    directory: str = ""
+    user: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +104,10 @@ def creation(old: Mapping[str, Any], image: Mapping[str, Any], changes: Changes)
         del made["Hostname"]  # the engine's own choice
     if changes.command is not None:
         made["Cmd"] = list(changes.command)
+    if changes.entrypoint is not None:
+        made["Entrypoint"] = list(changes.entrypoint)
+    made |= {"WorkingDir": changes.directory} if changes.directory else {}
+    made |= {"User": changes.user} if changes.user else {}
     made["Image"] = changes.image
     made["Env"] = _environment(config, defaults, changes.environment)
     made["Labels"] = _labels(config, defaults, changes.upgrade, told)
@@ -109,6 +120,9 @@ def creation(old: Mapping[str, Any], image: Mapping[str, Any], changes: Changes)
     made["NetworkingConfig"] = {"EndpointsConfig": first}
     told += _unknown("setting", config, _CONFIG_KNOWN) + _unknown("setting", host, _HOST_KNOWN)
     return Creation(made, others, tuple(told))
+
+
+USUAL_POLICY: Final = {"Name": "unless-stopped", "MaximumRetryCount": 0}
 
 
 def restart_policy(old: Mapping[str, Any]) -> dict[str, Any]:
@@ -174,6 +188,8 @@ def _host(
         told.append(f"network {network} is not carried: that is another container's")
         network = "none"
     made["NetworkMode"] = network
+    if network == "host":  # what it listens at is published as it is
+        del made["PortBindings"]
     return made
 
 

@@ -6,39 +6,33 @@ starts and stops it without us: ``python -m crossfade.drivers.services.docker st
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
 
-from crossfade.drivers.containers import LABEL, Engine, label_of
-from crossfade.drivers.services.container_text import Changes, creation, restart_policy
+from crossfade.drivers.containers import Engine
+from crossfade.drivers.services import _docker_making as making
+from crossfade.drivers.services._docker_making import DockerSpec
+from crossfade.drivers.services.container_text import USUAL_POLICY, restart_policy
 from crossfade.errors import Failed
 from crossfade.model import Finding
-from crossfade.ports import ServiceState
+from crossfade.ports import Host, ServiceState
 
 __all__ = ["DockerService", "DockerSpec"]
 
-_KILLED_AFTER = 2.0
-
-
-@dataclass(frozen=True, slots=True)
-class DockerSpec:
-    """A container by its name, and how it is made: on the new side, ``old`` is the container whose
-    settings it gets, with ``changes``; both are empty for one that is there."""
-
-    container: str
-    socket: str = ""
-    upgrade: str = ""
-    old: str = ""
-    changes: Changes | None = None
+_KILLED_AFTER: Final = 2.0
+_UNREACHABLE: Final = 255
 
 
 class DockerService:
-    """One side's container, started and stopped through the engine."""
+    """One side's container, started and stopped through the engine.  host is the container as a
+    machine, for what has to be done inside."""
 
-    def __init__(self, spec: DockerSpec) -> None:
+    def __init__(self, spec: DockerSpec, host: Host | None = None) -> None:
         self.spec = spec
+        self._host = host
         self._engine = Engine(spec.socket)
 
     def close(self) -> None:
@@ -46,63 +40,12 @@ class DockerService:
         self._engine.close()
 
     def make(self) -> tuple[str, ...]:
-        """Make the new container with its volumes, stopped; says what is otherwise than on the old
-        one.  One that we made before stays.
-
-        Raises Failed: image-missing, image-not-pinned, mount-not-mapped, container-missing,
-        container-in-the-way."""
-        changes = self.spec.changes
-        if changes is None:
-            return ()
-        old = self._known(self.spec.old)
-        image = self._engine.image(old["Image"]) or {}
-        planned = creation(old, image, changes)
-        there = self._engine.container(changes.name)
-        if there is not None:
-            if label_of(there) != changes.upgrade:
-                what = f"A container that Crossfade did not make is called {changes.name}."
-                raise Failed("container-in-the-way", what, where=self._engine.url)
-            return planned.told
-        self._make_volumes(changes, planned.config)
-        self._engine.make(changes.name, planned.config)
-        for network, endpoint in planned.networks.items():
-            with self._engine.explained(f"join network {network}"):
-                self._engine.api.connect_container_to_network(
-                    changes.name, network, links=endpoint.get("Links")
-                )
-        return planned.told
-
-    def _make_volumes(self, changes: Changes, config: Mapping[str, Any]) -> None:
-        shared = {name for name, new in changes.volumes.items() if name == new}
-        for mount in config["HostConfig"]["Mounts"]:
-            name = mount.get("Source", "")
-            if mount["Type"] != "volume" or mount["ReadOnly"] or name in shared:
-                continue
-            with self._engine.explained(f"make volume {name}"):
-                known = self._engine.api.volumes()["Volumes"] or ()
-                there = next((one for one in known if one["Name"] == name), None)
-                if there is None:
-                    self._engine.api.create_volume(name, labels={LABEL: changes.upgrade})
-            if there is not None and label_of(there) != changes.upgrade:
-                what = f"A volume that Crossfade did not make is called {name}."
-                raise Failed("container-in-the-way", what, where=self._engine.url)
+        """Make the new container, stopped: see ``_docker_making.make``."""
+        return making.make(self._engine, self.spec)
 
     def remove(self) -> None:
-        """Remove the container and the volumes that were made for it, with helpers that have them.
-        Only what bears the label of this upgrade; fine when they are gone."""
-        self._engine.remove_container(self.spec.container, self.spec.upgrade)
-        if self.spec.changes is None:
-            return
-        wanted = set(self.spec.changes.volumes.values())
-        ours = f"{LABEL}={self.spec.upgrade}"
-        with self._engine.explained("remove what this upgrade made"):
-            api = self._engine.api
-            made = api.volumes(filters={"label": ours})["Volumes"] or ()
-            for name in (one["Name"] for one in made if one["Name"] in wanted):
-                having = {"label": [ours, "crossfade.helper"], "volume": name}
-                for helper in api.containers(all=True, filters=having):
-                    api.remove_container(helper["Id"], force=True)
-                api.remove_volume(name)
+        """Remove the container and the volumes that were made for it; fine when they are gone."""
+        making.remove(self._engine, self.spec)
 
     def look(self) -> ServiceState:
         """How the container stands: state, process, health, how often it was started again."""
@@ -122,22 +65,25 @@ class DockerService:
         return ServiceState(running, pids, ", ".join(words))
 
     def command(self) -> tuple[str, ...]:
-        """The command that the container runs."""
-        found = self._known(self.spec.container)
-        return (str(found["Path"]), *(str(word) for word in found["Args"]))
+        """The command that starts it."""
+        return ("docker", "start", self.spec.container)
 
     def prepare(self) -> None:
-        """Nothing of a container's start can be done before."""
+        """Make the container, before the pause."""
+        self.make()
 
     def held(self) -> list[Finding]:
         """Nothing was held."""
         return []
 
     def start(self) -> None:
-        """Start it; fine when it already runs.  Raises Failed: service-does-not-start."""
-        found = self._known(self.spec.container)
-        if found["State"]["Running"]:
+        """Migrate, then start it; fine when it already runs.
+
+        Raises Failed: migration-failed, service-does-not-start, and as ``make`` does."""
+        if self.look().running:
             return
+        self.make()
+        self._migrate()
         try:
             with self._engine.explained(f"start container {self.spec.container}"):
                 self._engine.api.start(self.spec.container)
@@ -145,6 +91,16 @@ class DockerService:
             if failed.code not in ("engine-refused", "container-missing"):
                 raise
             raise Failed("service-does-not-start", failed.what, where=failed.where) from failed
+
+    def _migrate(self) -> None:
+        process = self.spec.process
+        if self.spec.changes is None or process is None or not process.migrate:
+            return
+        words = process.migrate
+        said = making.run_once(self._engine, self.spec, words, process.migrate_at_most)
+        if said is not None:
+            what = f"The migration ended with {said.partition(chr(10))[0]}."
+            raise Failed("migration-failed", what, where=f"{' '.join(words)}\n{said}")
 
     def stop(self, timeout: float, *, keep_prepared: bool = False) -> None:
         """Stop it by its own signal, and kill what is left after ``timeout`` seconds.
@@ -158,17 +114,70 @@ class DockerService:
             what = "The container still runs after it was stopped."
             raise Failed("service-does-not-stop", what, where=self.look().detail)
 
-    def disable(self) -> None:
-        """The engine does not start it again by itself."""
-        self._restarts({"Name": "no", "MaximumRetryCount": 0})
+    def at_boot(self) -> bool | None:
+        """Whether the engine starts it by itself when the machine boots."""
+        found = self._engine.container(self.spec.container)
+        return None if found is None else restart_policy(found)["Name"] != "no"
 
-    def enable(self) -> None:
-        """The engine starts it again by itself, as it does the old one."""
-        self._restarts(restart_policy(self._known(self.spec.old or self.spec.container)))
-
-    def _restarts(self, policy: Mapping[str, Any]) -> None:
+    def set_at_boot(self, on: bool) -> None:
+        """Say whether the engine starts it by itself.  It gets back the policy that it had, or, on
+        the new side, the one of the old container."""
+        found = self._known(self.spec.container)
+        now = restart_policy(found)
+        if on == (now["Name"] != "no"):
+            return
+        if not on:
+            self._remember(now)
+        policy = self._remembered() if on else {"Name": "no", "MaximumRetryCount": 0}
         with self._engine.explained(f"change container {self.spec.container}"):
-            self._engine.api.update_container(self.spec.container, restart_policy=dict(policy))
+            self._engine.api.update_container(self.spec.container, restart_policy=policy)
+
+    def _remember(self, policy: dict[str, Any]) -> None:
+        if self.spec.keep:
+            self.spec.keep.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._memory(self.spec.container).write_text(json.dumps(policy), encoding="utf-8")
+
+    def _remembered(self) -> dict[str, Any]:
+        """The policy that this container had, or the old one has or had."""
+        for name in (self.spec.container, self.spec.old):
+            if name and self.spec.keep and self._memory(name).exists():
+                return dict(json.loads(self._memory(name).read_text(encoding="utf-8")))
+            old = self._engine.container(name) if name else None
+            if old is not None and restart_policy(old)["Name"] != "no":
+                return restart_policy(old)
+        return dict(USUAL_POLICY)
+
+    def _memory(self, name: str) -> Path:
+        return (self.spec.keep or Path()) / f"{name}.restart.json"
+
+    def account(self) -> str:
+        """The account that it runs as, in its own image's words; empty for root's."""
+        found = self._engine.container(self.spec.container)
+        return str(found["Config"].get("User") or "") if found else ""
+
+    def own(self, paths: Sequence[Path]) -> None:
+        """Give files to the account that it runs as."""
+        account = self.account()
+        if self._host and account and paths:
+            owner = account if ":" in account else f"{account}:"
+            if owner[0].isdigit() and owner.endswith(":"):  # a bare number has no group to look up
+                owner = owner[:-1]
+            self._host.run(("chown", "--no-dereference", owner, *map(str, paths)))
+
+    def retire(self, archive: Path) -> list[Finding]:
+        """Keep what the engine knows of the container, and remove it.  Its volumes stay until what
+        is in them was archived."""
+        found = self._engine.container(self.spec.container)
+        if found is None:
+            return []
+        archive.mkdir(mode=0o700, parents=True, exist_ok=True)
+        kept = archive / "container.json"
+        kept.touch(mode=0o600)
+        kept.write_text(json.dumps(found, indent=2), encoding="utf-8")
+        with self._engine.explained(f"remove container {self.spec.container}"):
+            self._engine.api.remove_container(found["Id"])
+        what = f"container {self.spec.container} is kept and removed"
+        return [Finding(what, "kept", f"described in {kept.name}", "engine", True)]
 
     def revival(self) -> tuple[str, ...]:
         """The command that starts it without us."""
@@ -199,13 +208,17 @@ class DockerService:
 
 
 def main(words: Sequence[str]) -> None:
-    """``start URL NAME`` or ``stop URL NAME``, for the dead-man's switch."""
+    """``start URL NAME`` or ``stop URL NAME``, for the dead-man's switch; it ends with 255 when the
+    engine cannot be reached."""
     verb, url, name = words
     service = DockerService(DockerSpec(name, url))
-    if verb == "start":
-        service.start()
-    else:
-        service.stop(_KILLED_AFTER)
+    try:
+        if verb == "start":
+            service.start()
+        else:
+            service.stop(_KILLED_AFTER)
+    except Failed as failed:
+        sys.exit(_UNREACHABLE if failed.code == "engine-unreachable" else str(failed))
 
 
 if __name__ == "__main__":
