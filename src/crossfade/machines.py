@@ -66,7 +66,7 @@ class Machines:
     def _container(self, spec: SideSpec, there: Installation) -> Host:
         """The container of a side as a machine; one of ours is made at its first write."""
         if spec.host not in self._hosts:
-            ours = spec is not self.manifest.old
+            ours = spec != self.manifest.old
             environment = self.environment(spec, there)
             process = process_spec(
                 self.manifest, spec, there, mark="", environment=environment, max_pause=0
@@ -94,7 +94,7 @@ class Machines:
                 mine.socket,
                 self.label,
                 old=old.host.destination if old.host.driver == "docker" else "",
-                changes=None if spec is old else self._changes(spec, process),
+                changes=None if spec == old else self._changes(spec, process),
                 process=process,
                 keep=self.manifest.state / "run",
             ),
@@ -127,7 +127,7 @@ class Machines:
         )
 
     def _at(self, spec: SideSpec) -> Installation:
-        side = Side.OLD if spec is self.manifest.old else Side.NEW
+        side = Side.OLD if spec == self.manifest.old else Side.NEW
         return spec.installation(self.manifest.recipe.application, side)
 
     def service(self, spec: SideSpec, process: ProcessSpec, host: Host) -> Service:
@@ -139,7 +139,7 @@ class Machines:
             made: Service = kind(process, self.manifest.state / "run")
             return made
         old = self.manifest.old
-        ours = spec is not old
+        ours = spec != old
         like: SystemdService | None = None
         moved: dict[str, str] = {}
         if ours and old.service.driver == "systemd":

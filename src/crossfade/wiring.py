@@ -183,7 +183,7 @@ class WiredSite:
         if spec.host.driver == "docker":
             from crossfade.drivers.installs.image import ImageInstall, StandingImage
 
-            if spec is self.manifest.old:
+            if spec == self.manifest.old:
                 return StandingImage(spec.host.destination, socket=spec.host.socket)
             return ImageInstall(host, spec.root, (spec.host.image,), socket=spec.host.socket)
         made: Install = driver("installs", recipe.install.driver)(

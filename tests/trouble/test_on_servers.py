@@ -11,6 +11,7 @@ from typing import Any
 import psycopg
 import pymysql
 import pytest
+from tests.testbed import WHOLE
 from tests.testbed.client import Client
 from tests.testbed.moments import Moments
 from tests.testbed.servers import KINDS, Server
@@ -88,7 +89,7 @@ def done_after_all(site: Site) -> None:
         assert site.version() == "2.0"
 
 
-@pytest.mark.parametrize("moment", ["loading", AFTER_COPY, IN_PAUSE])
+@pytest.mark.parametrize("moment", ["loading", AFTER_COPY, IN_PAUSE] if WHOLE else [IN_PAUSE])
 def test_new_server_killed(make_site: Make, kind: str, moment: str) -> None:
     """The new side's server dies while it is filled, while it follows, or inside the pause."""
     site = make_site(database=kind)

@@ -95,7 +95,7 @@ class CarriedConfiguration:
             files={path: (file.data, file.mode) for path, file in carried.items()}
             | {path: (data, _SECRET_MODE) for path, data in self._also(new).items()},
             difference="".join(file.difference for file in carried.values()),
-            findings=tuple(self._findings(carried, sources, reader)),
+            findings=tuple(self._findings(carried, sources, reader, new)),
             sources=sources,
         )
 
@@ -195,7 +195,11 @@ class CarriedConfiguration:
         )
 
     def _findings(
-        self, carried: Mapping[str, _Carried], sources: Mapping[str, str], reader: Reader
+        self,
+        carried: Mapping[str, _Carried],
+        sources: Mapping[str, str],
+        reader: Reader,
+        new: Installation,
     ) -> Iterator[Finding]:
         texts = [text for file in carried.values() for text in file.texts]
         for file in carried.values():
@@ -204,8 +208,9 @@ class CarriedConfiguration:
             if database.name in self._old.databases:
                 continue
             place = locate(database, self._old, reader)
-            yield _residue.no_database(texts, database.name, place)
-        yield _residue.residue(texts, self._old)
+            if new.host == self._old.host or mapped(place, self._old, new) != place:
+                yield _residue.no_database(texts, database.name, place)
+        yield _residue.residue(texts, self._old, new)
         files = {path: (file.data, file.mode) for path, file in carried.items()}
         read = readings(self._by_name(files, sources))
         for requirement in self._recipe.requires:

@@ -54,22 +54,25 @@ def mentions(text: str, path: str) -> bool:
     return False
 
 
-def residue(pieces: Iterable[Text], old: Installation) -> Finding:
+def residue(pieces: Iterable[Text], old: Installation, new: Installation) -> Finding:
     """The finding: nothing points into the old side's directories.
 
     Mentions in comments, of the old program, and of the old address are told, but do not fail:
-    nobody acts on a comment, and an address may be meant.
+    nobody acts on a comment, and an address may be meant.  Between machines a directory may have
+    one name on both.
     """
     places: list[str] = []
     told: list[str] = []
-    directories = {str(old.data), str(old.config)}
+    same = {new.data, new.config, new.root} if new.host != old.host else set()
+    directories = {str(place) for place in {old.data, old.config} - same}
+    programs = [str(place) for place in {old.root} - same]
     port = re.compile(rf"(?<![\w.]){old.inside.port}(?![\w.])")
     for piece in pieces:
         if any(mentions(piece.text, directory) for directory in directories):
             (told if piece.comment else places).append(piece.place)
-        elif not piece.comment and mentions(piece.text, str(old.root)):
+        elif not piece.comment and any(mentions(piece.text, root) for root in programs):
             told.append(f"{piece.place} (the old side's program)")
-        elif not piece.comment and port.search(piece.text):
+        elif not piece.comment and old.inside != new.inside and port.search(piece.text):
             told.append(f"{piece.place} (the old side's port)")
     observed = f"still in {', '.join(places)}" if places else "nothing"
     if told:

@@ -26,8 +26,9 @@ def preview(work: Work) -> PlannedStep:
         f"remove the program at {work.old.installation.root}",
         *(f"remove {place}" for place in places),
     )
-    needed = [work.new.installation.root, work.new.installation.config]
-    needed += [work.new.installation.data, work.directory]
+    old, new = work.old.installation, work.new.installation
+    needed = [new.root, new.config, new.data] if new.host == old.host else []
+    needed += [work.directory] if work.old.host.name == work.here.name else []
     problems = [
         Problem(
             "old-place-holds-more",

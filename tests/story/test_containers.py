@@ -1,0 +1,77 @@
+"""The whole story into a container, from a container or a machine, with a client throughout."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.testbed.client import Client
+from tests.testbed.contained import ContainedSite, contained_site_at
+from tests.testbed.engine import Engine
+from tests.testbed.machines import Machine
+from tests.testbed.site import eventually
+
+from crossfade.model import Side
+
+pytestmark = pytest.mark.timeout(600)
+
+
+def standing(engine: Engine) -> dict[str, set[str]]:
+    """What an engine has."""
+    return {
+        "containers": set(engine.docker("ps", "--all", "--format", "{{.Names}}").split()),
+        "volumes": set(engine.docker("volume", "ls", "--format", "{{.Name}}").split()),
+        "networks": set(engine.docker("network", "ls", "--format", "{{.Name}}").split()),
+    }
+
+
+def mine(site: ContainedSite) -> dict[str, set[str]]:
+    """Of that, what is this site's."""
+    return {
+        kind: {name for name in names if site.name in name or "crossfade-helper" in name}
+        for kind, names in standing(site.engine).items()
+    }
+
+
+@pytest.fixture(params=["container", "machine"])
+def site(request: pytest.FixtureRequest, engine: Engine, tmp_path: Path) -> Iterator[ContainedSite]:
+    """A site whose new side is a container, and the old one a container or a machine."""
+    old: Machine | None = None
+    if request.param == "machine":
+        old = request.getfixturevalue("machines")[0]
+    with contained_site_at(tmp_path / "site", engine, old) as made:
+        yield made
+
+
+def test_forward_back_and_forward_again(site: ContainedSite) -> None:
+    """Rehearse, cut over, roll back, cut over again, retire: no request fails, nothing is lost,
+    and nothing of ours stays at the engine but what serves."""
+    before, contained = mine(site), site.machines[Side.OLD] is None
+    with Client(site.gate) as client:
+        site.run("rehearse")
+        assert site.version() == "1.0"
+        assert mine(site) == before
+        first = site.run("cutover", "--yes", "--json").json
+        assert (first["outcome"], first["live"], site.version()) == ("done", "new", "2.0")
+        assert first["requests"]["served_by_old_after_drain"] == 0
+        eventually(lambda: len(client.acknowledged) > 30)
+    assert client.failures == []
+    assert client.lost(site.gate) == set()
+    with Client(site.gate, name="second", stays_behind=True) as client:
+        back = site.run("rollback", "--yes", "--accept-loss", "--json").json
+        assert (back["outcome"], back["live"], site.version()) == ("rolled-back", "old", "1.0")
+    assert client.failures == []
+    with Client(site.gate, name="third") as client:
+        site.run("cutover", "--yes")
+        assert site.version() == "2.0"
+    assert client.failures == []
+    assert client.lost(site.gate) == set()
+    retired = site.run("retire", "--yes", "--json").json
+    assert (retired["outcome"], retired["live"]) == ("retired", "new")
+    assert site.version() == "2.0"
+    assert mine(site) == {
+        "containers": {f"{site.name}-2"},
+        "volumes": {f"{site.name}-2-{site.name}-data" if contained else f"{site.name}-2-data"},
+        "networks": set(),
+    }
