@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from tests.docker.site import Site
+from tests.testbed.site import free_ports
 
 import crossfade
 from crossfade.drivers.installs.image import ImageInstall
@@ -24,7 +25,9 @@ AWKWARD = "a 'b' \"c\"\n-d $(id) ümläut"
 class Pair:
     """An old container with many settings, and the new one that is made of it."""
 
-    def __init__(self, site: Site, port: int = 28321) -> None:
+    def __init__(self, site: Site) -> None:
+        port, other = free_ports(2)
+        self.published = port
         self.site = site
         self.volume, self.network = site.volume(), site.network()
         self.old = site.container(
@@ -54,7 +57,7 @@ class Pair:
             upgrade=f"{site.upgrade}n",
             volumes={self.volume: f"{self.volume}-new"},
             environment={"GONE": None, "MORE": "1"},
-            ports={"80/tcp": [{"HostIp": "127.0.0.1", "HostPort": str(port + 1)}]},
+            ports={"80/tcp": [{"HostIp": "127.0.0.1", "HostPort": str(other)}]},
         )
         self.service = self.made_with(self.changes)
 
@@ -103,9 +106,8 @@ def test_what_is_not_carried_is_told(pair: Pair) -> None:
     assert "/etc/hostname at /etc/name is shared" in told
     assert "com.docker.compose.project" in told
     other = Changes(**{**_fields(pair.changes), "ports": {}})
-    assert "80/tcp is not published: the old side has it at 127.0.0.1:28321" in "\n".join(
-        creation(old, image, other).told
-    )
+    told = "\n".join(creation(old, image, other).told)
+    assert f"80/tcp is not published: the old side has it at 127.0.0.1:{pair.published}" in told
 
 
 def _fields(changes: Changes) -> dict[str, Any]:
@@ -118,7 +120,7 @@ def test_what_is_refused(pair: Pair) -> None:
         ({"image": "crossfade-tests"}, "image-not-pinned"),
         ({"image": "crossfade-tests:latest"}, "image-not-pinned"),
         ({"image": "localhost:5000/app"}, "image-not-pinned"),
-        ({"volumes": {}}, "mount-not-mapped"),
+        ({"volumes": {}, "mounts": {"/data": pair.volume}}, "mount-shared"),
         ({"name": pair.old}, "container-in-the-way"),
         ({"image": "none-such:1", "name": f"{pair.old}-x"}, "image-missing"),
     ):
@@ -177,7 +179,7 @@ def test_restart_policy(pair: Pair, tmp_path: Path) -> None:
 
 def test_only_ours_is_removed(site: Site) -> None:
     """Removing takes container and volume of the upgrade, and leaves the old side's."""
-    other = Pair(site, 28421)
+    other = Pair(site)
     other.service.make()
     other.service.remove()
     other.service.remove()

@@ -1,4 +1,4 @@
-"""A site of the Notes application whose sides are containers, or one a machine and one a container."""
+"""A site of the Notes application that goes into a container, from one or from a machine."""
 
 from __future__ import annotations
 

@@ -170,6 +170,9 @@ class FarSite(Site):
         for side, machine in self.machines.items():
             if machine:
                 self._wipe(side)
+        if self.machines[Side.NEW] is None:
+            for spec in (site.manifest.new, site.manifest.rehearsal):
+                site.side(spec, Side.NEW).service.stop(3)
 
     def _wipe(self, side: Side) -> None:
         host = self.host(side)
