@@ -258,6 +258,58 @@ def test_trouble(site: Site, host: DockerHost, tmp_path: Path) -> None:
     assert host.run(("echo", "again")).out == b"again\n"
 
 
+def test_what_cannot_be_a_side(site: Site) -> None:
+    """Data in the container's own layer would be lost, and so would a container that removes
+    itself."""
+    volume = site.volume()
+    inside = site.container(binds=[f"{volume}:/data"])
+    fleeting = site.container(binds=[f"{volume}:/data"], AutoRemove=True)
+    for name, place, code in (
+        (inside, "/srv/app", "place-not-mounted"),
+        (fleeting, "/data", "container-removes-itself"),
+    ):
+        host = DockerHost(name, socket=site.socket, on_mounts=(Path(place),))
+        for _ in range(2):
+            with pytest.raises(Failed) as failed:
+                host.exists(Path(place))
+            assert failed.value.code == code
+        host.close()
+    host = DockerHost(inside, socket=site.socket, on_mounts=(Path("/data/app"),))
+    assert not host.exists(Path("/data/app"))
+    host.close()
+
+
+def test_before_it_is_made(site: Site) -> None:
+    """Nothing is there until the first write makes it; and what is mounted there is emptied where
+    it would be removed."""
+    name, volume = site.named("container"), site.volume()
+    made = []
+
+    def make() -> None:
+        made.append(name)
+        site.docker(
+            *("create", "--name", name, "--label", f"crossfade.upgrade={site.upgrade}"),
+            *("--volume", f"{volume}:/data", site.image),
+        )
+
+    host = DockerHost(
+        name, socket=site.socket, helper_image=site.image, upgrade=site.upgrade, make=make
+    )
+    place = Path("/data")
+    assert not host.exists(place)
+    host.remove(place)
+    assert host.free_bytes(place) > 0
+    assert host.run(("echo", "in the image")).out == b"in the image\n"
+    assert made == []
+    host.write(place / "a" / "b", b"c")
+    host.write(place / ".hidden", b"d")
+    assert (made, host.exists(place), host.read(place / "a" / "b")) == ([name], True, b"c")
+    host.remove(place)
+    assert not host.exists(place)
+    host.close()
+    assert volume in site.docker("volume", "ls", "-q").split(), "its container still has it"
+
+
 def test_no_secret_in_errors(site: Site, host: DockerHost) -> None:
     """A secret value is neither shown nor among any program's arguments."""
     hiding = DockerHost(

@@ -54,6 +54,61 @@ def test_rehearsal_has_places_of_its_own(tmp_path: Path) -> None:
     assert installation.variables()["data"] == str(tmp_path / "data-new-rehearsal")
 
 
+CONTAINER = """\
+  host:
+    docker: app-2
+    image: app:2.0
+    mounts: {/data: app-2-data, /etc/app: /srv/app-2}
+  service: {driver: docker}
+"""
+
+
+def contained(more: str = CONTAINER) -> str:
+    """A manifest whose new side is a container."""
+    text = changed("  root: app-new", f"{more}  root: /app-new")
+    text = text.replace("  data: data-new", "  data: /data")
+    return text.replace("  config: etc-new", "  config: /etc/app")
+
+
+def test_container(tmp_path: Path) -> None:
+    """A container's rehearsal is another one with other places at the same paths."""
+    manifest = load(write(tmp_path, contained()))
+    new, rehearsal = manifest.new, manifest.rehearsal
+    assert (new.host.driver, new.host.name, new.service.driver) == ("docker", "app-2", "docker")
+    assert new.host.mounts == (("/data", "app-2-data"), ("/etc/app", "/srv/app-2"))
+    assert (rehearsal.host.name, rehearsal.data) == ("app-2-rehearsal", Path("/data"))
+    assert rehearsal.host.mounts == (
+        ("/data", "app-2-data-rehearsal"),
+        ("/etc/app", "/srv/app-2-rehearsal"),
+    )
+    there = rehearsal.installation("synapse", Side.NEW)
+    assert there.variables()["address"] == "0.0.0.0:8003"
+    assert there.variables(outside=True)["address"] == "127.0.0.1:8003"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("    image: app:2.0\n", "", "new.host: must name the new image by digest, id or a tag"),
+        ("app:2.0", "app", "new.host.image: must name the new image by digest, id or a tag"),
+        ("app:2.0", "app:latest", "new.host.image: must name the new image by digest, id or"),
+        ("docker: app-2", "docker: -it", "new.host.docker: must be the name of a container"),
+        ("docker: app-2", "docker: local", "new.host.docker: is what this machine is called"),
+        ("docker: app-2", "docker: app-2\n    ssh: far", "new.host: must have either ssh or docke"),
+        ("docker: app-2", "sudo: true", "new.host: must have either ssh or docker"),
+        ("docker: app-2", "docker: app-2\n    sudo: true", "new.host.sudo: is not for docker"),
+        ("docker: app-2", "ssh: far", "new.host.image: is not for ssh"),
+        ("driver: docker", "driver: systemd", "new.service.driver: must be docker in a container"),
+        ("/data: app", "data: app", "mounts.data: must be a volume's name or a directory, by an"),
+    ],
+)
+def test_container_complaint(tmp_path: Path, old: str, new: str, expected: str) -> None:
+    """What does not hold of a container is named."""
+    assert old in CONTAINER
+    error = complaints(tmp_path, contained(CONTAINER.replace(old, new)))
+    assert expected in error.where
+
+
 def test_configuration_is_data_when_not_given(tmp_path: Path) -> None:
     """Without config, a side's configuration is in its data directory, in the rehearsal too."""
     text = changed("  config: etc\n", "").replace("  config: etc-new\n", "")

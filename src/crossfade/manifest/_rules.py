@@ -158,6 +158,9 @@ def _host_complaints(document: Document, keys: Keys, side: SideSpec) -> Iterator
     if ("ssh" in written) == ("docker" in written):
         yield _complaint(document, place, "must have either ssh or docker")
         return
+    if side.host.destination == "local":
+        text = "is what this machine is called: give another name"
+        yield _complaint(document, (*place, side.host.driver), text)
     wrong = ("sudo", "config") if "docker" in written else _OF_CONTAINERS
     yield from (
         _complaint(document, (*place, key), f"is not for {side.host.driver}")

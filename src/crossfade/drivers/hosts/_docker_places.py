@@ -12,7 +12,7 @@ from crossfade.drivers.hosts.local import LocalHost
 from crossfade.errors import Failed
 from crossfade.model import Address
 
-__all__ = ["EMPTY", "EXISTS", "drop_volumes", "root_without", "taken_here", "unmounted"]
+__all__ = ["EMPTY", "EXISTS", "complaint", "drop_volumes", "root_without", "taken_here"]
 
 _MOUNTED: Final = '[ -d "$p" ] && [ ! -L "$p" ] && mountpoint -q "$p" 2>/dev/null'
 
@@ -24,10 +24,19 @@ EXISTS: Final = (
 EMPTY: Final = f'if {_MOUNTED}; then find "$p" -xdev -mindepth 1 -delete; exit; fi'
 
 
-def unmounted(app: Mapping[str, Any], wanted: Iterable[Path]) -> list[Path]:
-    """Those of the places that are on no volume or directory of the container."""
+def complaint(name: str, app: Mapping[str, Any], wanted: Iterable[Path]) -> Failed | None:
+    """Why this container cannot be a side: a place on no volume or directory of it, or an end that
+    takes it away with its data."""
+    if app["HostConfig"].get("AutoRemove"):
+        what = f"The engine removes {name} as soon as it stops: there would be no way back."
+        return Failed("container-removes-itself", what, where="it was started with --rm")
     roots = [Path(one["Destination"]) for one in app.get("Mounts") or ()]
-    return [path for path in wanted if not any(path.is_relative_to(root) for root in roots)]
+    missing = [str(p) for p in wanted if not any(p.is_relative_to(root) for root in roots)]
+    if not missing:
+        return None
+    what = f"{name} has {', '.join(missing)} in its own layer."
+    where = "what is not on a volume or a directory goes with the container"
+    return Failed("place-not-mounted", what, where=where)
 
 
 def root_without(engine: Engine, image: str) -> str:

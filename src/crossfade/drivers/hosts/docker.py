@@ -305,16 +305,15 @@ class DockerHost:
         return Exec(self._engine, place or self._helper.id(), order, what)
 
     def _look_at_places(self) -> None:
-        """Raises Failed(place-not-mounted)."""
+        """Raises Failed: place-not-mounted, container-removes-itself."""
         wanted, self._places = self._places, ()
         app = self._engine.container(self.name) if wanted else None
         if app is None:
             self._places = wanted  # to be looked at once it is made
             return
-        if missing := places.unmounted(app, wanted):
-            what = f"{self.name} has {', '.join(map(str, missing))} in its own layer."
-            where = "what is not on a volume or a directory goes with the container"
-            raise Failed("place-not-mounted", what, where=where)
+        if failed := places.complaint(self.name, app, wanted):
+            self._places = wanted
+            raise failed
 
     def _told(
         self,
