@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from tests.testbed.sshd import Sshd, code_of
 
+from crossfade.drivers.files._far_big import BIG
 from crossfade.drivers.files.far import FarTree
 from crossfade.drivers.hosts.local import LocalHost
 from crossfade.drivers.hosts.ssh import SshHost
@@ -76,6 +77,23 @@ def test_big_files_go_by_blocks(tmp_path: Path) -> None:
     files.copy_to(copy)
     assert picture(target) == picture(source)
     assert files.digest().differences(copy.digest()) == ()
+
+
+def test_attributes_of_big_files(tmp_path: Path) -> None:
+    """They come along with a file that would else go by blocks."""
+    here = LocalHost()
+    one, two = tmp_path / "one", tmp_path / "two"
+    one.mkdir()
+    for name in ("plain", "noted"):
+        with (one / name).open("wb") as file:
+            file.write(b"begin")
+            file.truncate(BIG + 5)
+    os.setxattr(one / "noted", "user.note", b"kept")
+    source, target = FarTree("t", one, here), FarTree("t", two, here)
+    source.copy_to(target)
+    assert source.digest() == target.digest()
+    assert os.getxattr(two / "noted", "user.note") == b"kept"
+    assert os.listxattr(two / "plain") == []
 
 
 def test_a_link_that_drops(

@@ -49,6 +49,13 @@ errors=$({{ names "$@" | tar -c {_TAR} --sparse --no-recursion --ignore-failed-r
 if [ -n "$errors" ]; then printf '%s\n' "$errors" >&2; exit 1; fi
 """
 
+# $1 the file.  What tar writes before its content tells its attributes; head ends tar.
+_HEADER: Final = rf"""
+LC_ALL=C; export LC_ALL
+tar -c {_TAR} --no-recursion -f - -- "$1" 2>/dev/null | head -c 65536
+"""
+_ATTRIBUTES: Final = (b" SCHILY.xattr.", b" SCHILY.acl.")
+
 # $1 the tree, $2 more options.
 _UNPACK: Final = rf"""
 LC_ALL=C; export LC_ALL; umask 077
@@ -120,6 +127,7 @@ class Sender:
         linked = groups(self._seen.entries)
         names = [name for name in work.send if name not in arrived]
         big = {n for n in names if self._seen.entries[n].size > BIG and n not in linked}
+        big = {name for name in big if not self._has_attributes(name)}
         for name in sorted(big):
             sent = Big((self._old, self._from), (self._new, self._to), self._terms, self._pump)
             saved = self._seen.entries[name].size - sent.send(name, self._seen.entries[name])
@@ -130,6 +138,13 @@ class Sender:
         for portion in ([],) if everything else portions:
             out = ("sh", "-c", _PACK, "crossfade", str(self._from), *portion)
             self._pump.join(self._old, out, self._new, into)
+
+    def _has_attributes(self, name: str) -> bool:
+        """Whether a file has extended attributes or an ACL, which only tar brings along."""
+        argv = ("sh", "-c", _HEADER, "crossfade", str(self._from / name))
+        with self._old.reading(argv) as stream:
+            header = stream.read()
+        return any(word in header for word in _ATTRIBUTES)
 
     def place(self, work: FarWork) -> None:
         """Remove what is in the way, put what arrived into place, and let it reach the disk."""
