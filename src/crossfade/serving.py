@@ -35,6 +35,7 @@ class Joined:
     checks: Sequence[Check]
     find_databases: Callable[[], Mapping[str, Database]]
     find_files: Callable[[], Mapping[str, Files]]
+    find_jobs: Callable[[], list[str]]
 
     @cached_property
     def databases(self) -> Mapping[str, Database]:
@@ -45,6 +46,10 @@ class Joined:
     def files(self) -> Mapping[str, Files]:
         """This side's trees by name."""
         return self.find_files()
+
+    def jobs(self) -> list[str]:
+        """What its machine runs at set times for this side."""
+        return self.find_jobs()
 
 
 def process_spec(

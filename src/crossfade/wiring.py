@@ -175,6 +175,7 @@ class WiredSite:
             find_files=lambda: {
                 part.name: self.machines.tree(part, there, host) for part in recipe.files
             },
+            find_jobs=lambda: self._jobs(spec, host),
         )
 
     def _install(self, spec: SideSpec, host: Host, packages: tuple[str, ...]) -> Install:
@@ -190,6 +191,15 @@ class WiredSite:
             host, spec.root, packages, **recipe.install.options
         )
         return made
+
+    def _jobs(self, spec: SideSpec, host: Host) -> list[str]:
+        """Of a container the jobs are those in its image, which the new image has as well."""
+        if spec.host.driver == "docker":
+            return []
+        from crossfade.jobs import jobs_of
+
+        unit = spec.service.unit if spec.service.driver == "systemd" else ""
+        return jobs_of(host, sorted({spec.root, spec.config, spec.data}), unit)
 
     def _mark(self, spec: SideSpec) -> str:
         """One mark for one installation, which keeps it as the old side of the next upgrade."""

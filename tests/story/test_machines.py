@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from tests.testbed.client import Client
@@ -74,6 +75,11 @@ def test_the_unit_comes_along(make_far_site: Make, machines: Pair) -> None:
     """What the operator had set in the old unit and its drop-ins holds for the new one, with the
     new side's paths; what it ran does not."""
     site = make_far_site(*machines)
+    job = Path("/etc/cron.d/notes-purge")
+    site.host(Side.OLD).write(job, b"1 4 * * * notes /srv/notes/old/purge\n", mode=0o644)
+    said = site.run("plan").out
+    site.host(Side.OLD).remove(job)
+    assert f"cron job in {job} works for the old side and is not handed over" in said
     site.run("rehearse")
     site.run("cutover", "--yes")
     shown = machines[1].run(

@@ -5,5 +5,6 @@
 
 from crossfade.configuration._carried import CarriedConfiguration, facts
 from crossfade.configuration._places import Reads, locate, mapped
+from crossfade.configuration._residue import mentions
 
-__all__ = ["CarriedConfiguration", "Reads", "facts", "locate", "mapped"]
+__all__ = ["CarriedConfiguration", "Reads", "facts", "locate", "mapped", "mentions"]

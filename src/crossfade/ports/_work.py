@@ -55,6 +55,9 @@ class Parts(Protocol):
     def files(self) -> Mapping[str, Files]:
         """This side's trees by name."""
 
+    def jobs(self) -> list[str]:
+        """What its machine runs at set times for this side, each in words."""
+
 
 class Journal(Protocol):
     """The durable record.  Append-only; keyed by names, never by positions."""

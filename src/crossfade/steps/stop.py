@@ -45,6 +45,11 @@ def preview(work: Work) -> PlannedStep:
             f"the old side was started as {' '.join(state.foreign)!r}; "
             f"going back starts it as {' '.join(old.service.command())!r}"
         )
+    warnings += [
+        f"{job} works for the old side and is not handed over: switch it off before the cutover, "
+        "and set it up for the new side after it"
+        for job in old.jobs()
+    ]
     actions = (
         f"hold requests at {work.traffic.listen}, let those in flight finish",
         f"stop the old side ({state.detail})",
