@@ -19,7 +19,7 @@ from crossfade.engine.journal import SqliteJournal
 from crossfade.engine.lease import lease
 from crossfade.engine.work import AttemptWork, Silent
 from crossfade.machines import Machines
-from crossfade.manifest import Manifest, SideSpec, load, resolve
+from crossfade.manifest import HostSpec, Manifest, SideSpec, load, resolve
 from crossfade.model import Installation, Run, Side
 from crossfade.ports import Check, Host, Install, Limits, Teller, Traffic
 from crossfade.recipes import CheckSpec, fill
@@ -263,6 +263,7 @@ class WiredSite:
         for name, spec in (("old", manifest.old), ("new", manifest.new)):
             seen |= {
                 f"{name}.version": spec.version,
+                f"{name}.host": _host_in_words(spec.host),
                 f"{name}.root": str(spec.root),
                 f"{name}.config": str(spec.config),
                 f"{name}.data": str(spec.data),
@@ -277,6 +278,14 @@ class WiredSite:
         digests = CarriedConfiguration(manifest.recipe, old, work.old.host).facts()
         seen |= {f"configuration {name}": digest for name, digest in digests.items()}
         return seen
+
+
+def _host_in_words(host: HostSpec) -> str:
+    """The machine as the plan remembers it; a container with how it is made."""
+    if host.driver != "docker":
+        return host.name
+    mounts = [f"{path}={source}" for path, source in host.mounts]
+    return " ".join((host.name, host.image, str(host.listens), *mounts, *host.command))
 
 
 def open_site(

@@ -52,6 +52,11 @@ def test_forward_back_and_forward_again(site: ContainedSite) -> None:
         site.run("rehearse")
         assert site.version() == "1.0"
         assert mine(site) == before
+        rehearsed = site.manifest.read_text(encoding="utf-8")
+        other = rehearsed.replace('"image"', '"mounts": {"/srv/notes/data": "another"}, "image"')
+        site.manifest.write_text(other, encoding="utf-8")
+        assert "plan-changed" in site.run("cutover", "--yes", ok=False).err
+        site.manifest.write_text(rehearsed, encoding="utf-8")
         first = site.run("cutover", "--yes", "--json").json
         assert (first["outcome"], first["live"], site.version()) == ("done", "new", "2.0")
         assert first["requests"]["served_by_old_after_drain"] == 0
