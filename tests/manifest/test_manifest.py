@@ -98,6 +98,11 @@ def test_container(tmp_path: Path) -> None:
         ("docker: app-2", "sudo: true", "new.host: must have either ssh or docker"),
         ("docker: app-2", "docker: app-2\n    sudo: true", "new.host.sudo: is not for docker"),
         ("docker: app-2", "ssh: far", "new.host.image: is not for ssh"),
+        (
+            "docker: app-2",
+            "ssh: far",
+            "new.service.driver: must be docker in a container, and only",
+        ),
         ("driver: docker", "driver: systemd", "new.service.driver: must be docker in a container"),
         ("/data: app", "data: app", "mounts.data: must be a volume's name or a directory, by an"),
     ],

@@ -152,6 +152,9 @@ _OF_CONTAINERS = ("socket", "image", "listens", "mounts", "command")
 def _host_complaints(document: Document, keys: Keys, side: SideSpec) -> Iterator[Complaint]:
     """A mapping is for one kind of machine, and says what that kind needs."""
     written = _value(document, keys).get("host", "local")
+    if (side.service.driver == "docker") != (side.host.driver == "docker"):
+        text = "must be docker in a container, and only there"
+        yield _complaint(document, (*keys, "service", "driver"), text)
     if not isinstance(written, dict):
         return
     place: Keys = (*keys, "host")
@@ -172,8 +175,6 @@ def _host_complaints(document: Document, keys: Keys, side: SideSpec) -> Iterator
     if keys == ("new",) and not is_pinned(side.host.image):
         text = "must name the new image by digest, id or a tag that is not latest"
         yield _complaint(document, (*place, "image") if "image" in written else place, text)
-    if (side.service.driver == "docker") != (side.host.driver == "docker"):
-        yield _complaint(document, (*keys, "service", "driver"), "must be docker in a container")
     for path, source in side.host.mounts:
         if not path.startswith("/") or not source:
             text = "must be a volume's name or a directory, by an absolute path in the container"
