@@ -12,8 +12,6 @@ from tests.testbed.engine import Engine
 from tests.testbed.machines import Machine
 from tests.testbed.site import eventually
 
-from crossfade.model import Side
-
 pytestmark = pytest.mark.timeout(600)
 
 
@@ -34,20 +32,20 @@ def mine(site: ContainedSite) -> dict[str, set[str]]:
     }
 
 
-@pytest.fixture(params=["container", "machine"])
+@pytest.fixture(params=["container", "machine", "here"])
 def site(request: pytest.FixtureRequest, engine: Engine, tmp_path: Path) -> Iterator[ContainedSite]:
-    """A site whose new side is a container, and the old one a container or a machine."""
+    """A site whose new side is a container, and the old one is one, or on a machine, or here."""
     old: Machine | None = None
     if request.param == "machine":
         old = request.getfixturevalue("machines")[0]
-    with contained_site_at(tmp_path / "site", engine, old) as made:
+    with contained_site_at(tmp_path / "site", engine, old, here=request.param == "here") as made:
         yield made
 
 
 def test_forward_back_and_forward_again(site: ContainedSite) -> None:
     """Rehearse, cut over, roll back, cut over again, retire: no request fails, nothing is lost,
     and nothing of ours stays at the engine but what serves."""
-    before, contained = mine(site), site.machines[Side.OLD] is None
+    before = mine(site)
     with Client(site.gate) as client:
         site.run("rehearse")
         assert site.version() == "1.0"
@@ -77,6 +75,6 @@ def test_forward_back_and_forward_again(site: ContainedSite) -> None:
     assert site.version() == "2.0"
     assert mine(site) == {
         "containers": {f"{site.name}-2"},
-        "volumes": {f"{site.name}-2-{site.name}-data" if contained else f"{site.name}-2-data"},
+        "volumes": {f"{site.name}-2-{site.name}-data" if site.contained else f"{site.name}-2-data"},
         "networks": set(),
     }

@@ -54,17 +54,25 @@ def app_image(engine: Engine, version: str) -> str:
 
 class ContainedSite(FarSite):
     """As ``FarSite``; the new side is a container at ``engine``, and so is the old one, unless it
-    is on the machine ``old``."""
+    is on the machine ``old``, or ``here``: on this one."""
 
-    def __init__(self, directory: Path, engine: Engine, old: Machine | None, **given: Any) -> None:
-        self.engine = engine
+    def __init__(
+        self,
+        directory: Path,
+        engine: Engine,
+        old: Machine | None,
+        *,
+        here: bool = False,
+        **given: Any,
+    ) -> None:
+        self.engine, self.contained = engine, old is None and not here
         self.name = f"notes-{os.getpid()}-{directory.name}"
         self.images = {version: app_image(engine, version) for version in ("1.0", "2.0")}
         super().__init__(directory, old, None, **given)
 
     def _make_old(self, journal: str, notes: int, uploads: int) -> None:
         self.new, self.rehearsal = (Address("127.0.0.1", port) for port in free_ports(2))
-        if self.machines[Side.OLD]:
+        if not self.contained:
             super()._make_old(journal, notes, uploads)
             return
         self.old = Address("127.0.0.1", free_ports(1)[0])
@@ -107,7 +115,7 @@ class ContainedSite(FarSite):
     def _side(
         self, side: Side, version: str, root: str, data: str, environment: Mapping[str, str]
     ) -> dict[str, Any]:
-        if side is Side.OLD and self.machines[side]:
+        if side is Side.OLD and not self.contained:
             return super()._side(side, version, root, data, environment)
         name = self.name if side is Side.OLD else f"{self.name}-2"
         host = {
@@ -126,13 +134,13 @@ class ContainedSite(FarSite):
         if side is Side.NEW:
             host["image"] = self.images[version]
             said["rehearsal"] = {"address": str(self.rehearsal)}
-            if self.machines[Side.OLD]:
+            if not self.contained:
                 said["service"]["user"] = "notes"
         return said
 
     def start(self) -> None:
         """Start the old side and the gate."""
-        if self.machines[Side.OLD]:
+        if not self.contained:
             super().start()
             return
         self.engine.docker("start", self.name)
@@ -145,10 +153,12 @@ class ContainedSite(FarSite):
         """End everything that was started here, and remove what the engine has of it."""
         site = self.wired()
         site.traffic.stop()
-        site.journal.close()
-        self._end_watchers()
         if self.machines[Side.OLD]:
             self._wipe(Side.OLD)
+        elif not self.contained:
+            site.side(site.manifest.old, Side.OLD).service.stop(3)
+        site.journal.close()
+        self._end_watchers()
         for kind, more in (("container", ("--force", "--volumes")), ("volume", ("--force",))):
             mine = ("--format", "{{.Names}}" if kind == "container" else "{{.Name}}")
             every = ("--all",) if kind == "container" else ()
