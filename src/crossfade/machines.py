@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import atexit
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 from crossfade.drivers import driver
+from crossfade.drivers.containers import Engine
+from crossfade.drivers.hosts._docker_helper import helpers
 from crossfade.drivers.hosts.docker import DockerHost
 from crossfade.drivers.services.container_text import Changes
 from crossfade.drivers.services.docker import DockerService, DockerSpec
@@ -129,6 +132,26 @@ class Machines:
     def _at(self, spec: SideSpec) -> Installation:
         side = Side.OLD if spec == self.manifest.old else Side.NEW
         return spec.installation(self.manifest.recipe.application, side)
+
+    def leavings(self) -> list[str]:
+        """What a killed run left at container engines and no run needs.  Changes nothing."""
+        return [
+            f"container engine {engine.url}: container {name}"
+            for engine in self._engines()
+            for name in helpers(engine, self.label).values()
+        ]
+
+    def clean_up(self) -> None:
+        """Remove that."""
+        for engine in self._engines():
+            for found in helpers(engine, self.label):
+                engine.remove_container(found, self.label)
+
+    def _engines(self) -> Iterator[Engine]:
+        hosts = (self.manifest.old.host, self.manifest.new.host)
+        for socket in sorted({host.socket for host in hosts if host.driver == "docker"}):
+            with closing(Engine(socket)) as engine:
+                yield engine
 
     def service(self, spec: SideSpec, process: ProcessSpec, host: Host) -> Service:
         """The program of a side; on the old side only started and stopped."""

@@ -47,6 +47,12 @@ class Site(Protocol):
     def journal(self) -> Journal:
         """The record of this upgrade."""
 
+    def machines_leavings(self) -> list[str]:
+        """What a killed run left on machines and no run needs.  Changes nothing."""
+
+    def clean_machines(self) -> None:
+        """Remove that.  Only while the lease is held."""
+
     def lease(self, what: str) -> AbstractContextManager[None]:
         """The right to run.  Raises LeaseHeld."""
 
@@ -138,22 +144,26 @@ def retire(site: Site) -> None:
 
 
 def leavings(site: Site) -> tuple[str, ...]:
-    """What this upgrade left on the databases' servers and does not need now.  Changes nothing."""
-    return tuple(
+    """What this upgrade left on databases' servers and machines and does not need now.  Changes
+    nothing."""
+    machines = site.machines_leavings()  # first: looking at databases may take a helper
+    databases = [
         f"database {name}: {left}"
         for work in _idle(site)
         for name, carrier in work.carriers.items()
         for left in carrier.leavings()
-    )
+    ]
+    return (*machines, *databases)
 
 
 def clean_up(site: Site) -> None:
-    """Settle an interrupted run, and remove what it left on the databases' servers."""
+    """Settle an interrupted run, and remove what it left on databases' servers and machines."""
     with _verb(site, "doctor"):
         settle(site.journal, site.again, STORY)
         for work in _idle(site):
             for carrier in work.carriers.values():
                 carrier.let_go()
+        site.clean_machines()
 
 
 def _idle(site: Site) -> Iterator[AttemptWork]:

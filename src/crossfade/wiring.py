@@ -67,6 +67,14 @@ class WiredSite:
             manifest = self.manifest
             self.traffic.ensure({Side.OLD: manifest.old.address, Side.NEW: manifest.new.address})
 
+    def machines_leavings(self) -> list[str]:
+        """What a killed run left on machines and no run needs.  Changes nothing."""
+        return self.machines.leavings()
+
+    def clean_machines(self) -> None:
+        """Remove that.  Only while the lease is held."""
+        self.machines.clean_up()
+
     def lease(self, what: str) -> AbstractContextManager[None]:
         """The right to run.  Raises LeaseHeld."""
         return lease(self.journal, what)

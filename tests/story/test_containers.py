@@ -1,7 +1,8 @@
-"""The whole story into a container, from a container or a machine, with a client throughout."""
+"""The whole story into a container, from a container, a machine or this one, under a client."""
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -78,3 +79,22 @@ def test_forward_back_and_forward_again(site: ContainedSite) -> None:
         "volumes": {f"{site.name}-2-{site.name}-data" if site.contained else f"{site.name}-2-data"},
         "networks": set(),
     }
+
+
+def test_killed_run_leaves_nothing_unknown(engine: Engine, tmp_path: Path) -> None:
+    """A rehearsal that is killed on containers leaves a helper, which doctor names and removes;
+    the old side serves throughout, and all that was made goes."""
+    with contained_site_at(tmp_path / "site", engine) as site:
+        before = standing(engine)
+        point = "rehearsal.restore.after-act"
+        killed = site.run("rehearse", env={"CROSSFADE_CRASH_AT": point}, ok=False)
+        assert killed.code == -signal.SIGKILL
+        left = standing(engine)["containers"] - before["containers"]
+        helpers = {name for name in left if name.startswith("crossfade-helper-")}
+        assert helpers
+        shown = site.run("doctor", "--json", ok=False)
+        assert shown.code == 3
+        assert all(any(name in line for line in shown.json["left"]) for name in helpers)
+        assert site.run("doctor", "--fix", "--json").json == {"left": []}
+        assert standing(engine) == before
+        assert site.version() == "1.0"

@@ -1,4 +1,4 @@
-"""``crossfade doctor``: what an interrupted run left on the databases' servers, and its removal."""
+"""``crossfade doctor``: what a killed run left on servers and machines, and its removal."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["add", "run"]
 
 def add(verbs: Verbs) -> None:
     """Describe the arguments."""
-    parser = verb(verbs, "doctor", "show what was left on databases' servers; --fix removes it")
+    parser = verb(verbs, "doctor", "show what was left on servers and machines; --fix removes it")
     parser.add_argument(
         "--fix", action="store_true", help="settle an interrupted run, and remove it"
     )
@@ -29,7 +29,7 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps({"left": list(left)}, ensure_ascii=False, indent=2))
     else:
-        print("\n".join(left) or "nothing is left on the databases' servers")
+        print("\n".join(left) or "nothing is left on servers and machines")
         if left:
             print("next: crossfade doctor --fix")
     return 3 if left else 0

@@ -18,7 +18,7 @@ from typing import Any, Final
 from crossfade.drivers.containers import LABEL, Engine
 from crossfade.errors import Failed
 
-__all__ = ["Helper"]
+__all__ = ["Helper", "helpers"]
 
 _OF: Final = "crossfade.helper"
 _WAITS: Final = ("sh", "-c", 'trap "exit 0" TERM; sleep infinity & wait')
@@ -124,3 +124,11 @@ class Helper:
             "Labels": {LABEL: self.upgrade, _OF: self._mark(), f"{_OF}.of": mine},
             "HostConfig": host,
         }
+
+
+def helpers(engine: Engine, upgrade: str) -> dict[str, str]:
+    """The helpers of an upgrade at an engine: their names, by their ids."""
+    labels = [f"{LABEL}={upgrade}", _OF]
+    with engine.explained("look for helpers"):
+        found = engine.api.containers(all=True, filters={"label": labels})
+    return {one["Id"]: one["Names"][0].lstrip("/") for one in found}
