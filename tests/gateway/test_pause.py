@@ -174,6 +174,24 @@ def test_lease_that_runs_out_releases_to_old(trio: Trio) -> None:
     assert gate.status()["epoch"] == 0
 
 
+def test_port_that_is_open_before_the_application(trio: Trio) -> None:
+    """What forwards a container's port accepts and breaks off until the application listens: when
+    the hold ends by itself, a request that was held waits for the application."""
+    gate, old, _ = trio
+    gate.hold(lease=1.0)
+    gate.driver.drain(10.0)
+    old.close()
+    with socket.create_server(("127.0.0.1", old.address.port)) as forwarding:
+        forwarding.settimeout(30)
+        request, results = in_background(lambda: gate.get("/held", "POST", b"x"))
+        for _ in range(3):
+            forwarding.accept()[0].close()
+    with App("old", old.address.port) as app:
+        request.join()
+        assert [one["app"] for one in results] == ["old"]
+        assert len(app.seen) == 1
+
+
 def test_lease_that_runs_out_after_the_commit_goes_to_new(trio: Trio, tmp_path: Path) -> None:
     """With the token the gate switches by itself."""
     gate, old, _ = trio

@@ -159,13 +159,18 @@ class ContainedSite(FarSite):
             site.side(site.manifest.old, Side.OLD).service.stop(3)
         site.journal.close()
         self._end_watchers()
+        docker = self.engine.docker
         for kind, more in (("container", ("--force", "--volumes")), ("volume", ("--force",))):
             mine = ("--format", "{{.Names}}" if kind == "container" else "{{.Name}}")
             every = ("--all",) if kind == "container" else ()
-            names = self.engine.docker(kind, "ls", *every, *mine).split()
+            names = docker(kind, "ls", *every, *mine).split()
             for name in names:
                 if self.name in name:
-                    self.engine.docker(kind, "rm", *more, name)
+                    # a helper, of a run that was killed
+                    having = ("--all", "--quiet", "--filter", f"volume={name}")
+                    for user in docker("ps", *having).split():
+                        docker("rm", "--force", user)
+                    docker(kind, "rm", *more, name)
 
 
 @contextlib.contextmanager

@@ -26,6 +26,10 @@ __all__ = ["Gate"]
 
 _log = logging.getLogger("crossfade.gateway")
 
+_STANDS = 0.1
+"""Seconds after which a connection counts as the application's.  What forwards a container's port
+accepts before the application listens, and breaks off at once."""
+
 
 class Gate:
     """Requests, connections and counters.  What is decided, and by whom, is ``Keeper``'s.
@@ -41,6 +45,7 @@ class Gate:
         self.limits = limits
         self.generation = 0
         self.ending = False
+        self.unproven = False  # the side may just be starting: nobody has asked it
         self.clients: set[ClientConnection] = set()
         self.tunnels: set[Tunnel] = set()
         self.in_flight: set[Exchange] = set()
@@ -179,7 +184,10 @@ class Gate:
                 _, upstream = await self.loop.create_connection(
                     lambda: UpstreamConnection(self, side, generation), target.host, target.port
                 )
-                return upstream
+            if self.unproven:
+                await asyncio.sleep(_STANDS)
+                self.unproven = upstream.transport.is_closing()
+            return upstream
         return None
 
     # What a command brings about.
