@@ -28,7 +28,7 @@ def standing(engine: Engine) -> dict[str, set[str]]:
 def mine(site: ContainedSite) -> dict[str, set[str]]:
     """Of that, what is this site's."""
     return {
-        kind: {name for name in names if site.name in name or "crossfade-helper" in name}
+        kind: {name for name in names if site.name in name}
         for kind, names in standing(site.engine).items()
     }
 
@@ -85,16 +85,16 @@ def test_killed_run_leaves_nothing_unknown(engine: Engine, tmp_path: Path) -> No
     """A rehearsal that is killed on containers leaves a helper, which doctor names and removes;
     the old side serves throughout, and all that was made goes."""
     with contained_site_at(tmp_path / "site", engine) as site:
-        before = standing(engine)
+        before = mine(site)
         point = "rehearsal.restore.after-act"
         killed = site.run("rehearse", env={"CROSSFADE_CRASH_AT": point}, ok=False)
         assert killed.code == -signal.SIGKILL
-        left = standing(engine)["containers"] - before["containers"]
-        helpers = {name for name in left if name.startswith("crossfade-helper-")}
+        left = mine(site)["containers"] - before["containers"]
+        helpers = {name for name in left if "-crossfade-helper-" in name}
         assert helpers
         shown = site.run("doctor", "--json", ok=False)
         assert shown.code == 3
         assert all(any(name in line for line in shown.json["left"]) for name in helpers)
         assert site.run("doctor", "--fix", "--json").json == {"left": []}
-        assert standing(engine) == before
+        assert mine(site) == before
         assert site.version() == "1.0"

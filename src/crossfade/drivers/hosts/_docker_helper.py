@@ -95,7 +95,7 @@ class Helper:
         if app is None and not self.image:
             what = f"There is no container {self.of}, and no image is named for its place."
             raise Failed("container-missing", what, where=self.engine.url)
-        name = f"crossfade-helper-{token_hex(6)}"
+        name = f"{self.of}-crossfade-helper-{token_hex(6)}"
         made = self.engine.make(name, self._config(app))
         with self.engine.explained(f"start the helper of {self.of}"):
             self.engine.api.start(made)
