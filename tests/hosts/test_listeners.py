@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
 
@@ -57,3 +58,24 @@ def test_we_are_found(made: Where, monkeypatch: pytest.MonkeyPatch, able: bool) 
         monkeypatch.setattr(sockdiag, "listening", refuses)
     for host, port in made:
         assert listeners.listening_pids(Address(host, port)) == {os.getpid()}
+
+
+def test_owner_that_closes_other_files() -> None:
+    """A process is found though what else it has open is closed while we look."""
+    ended = threading.Event()
+
+    def closes() -> None:
+        while not ended.is_set():
+            os.close(os.open(os.devnull, os.O_RDONLY))
+
+    with socket.create_server(("127.0.0.1", free_ports(1)[0])) as listening:
+        address = Address(*listening.getsockname())
+        busy = threading.Thread(target=closes)
+        busy.start()
+        try:
+            told = {listeners.listener(address) for _ in range(40)}
+        finally:
+            ended.set()
+            busy.join()
+    assert len(told) == 1
+    assert f"pid {os.getpid()} " in str(told)

@@ -125,10 +125,14 @@ def _owners(inodes: set[str]) -> set[int]:
     wanted = {f"socket:[{inode}]" for inode in inodes}
     found = set()
     for process in _PROC.iterdir():
-        if process.name.isdigit():
-            try:
-                if any(str(fd.readlink()) in wanted for fd in (process / "fd").iterdir()):
-                    found.add(int(process.name))
-            except OSError:
-                continue
+        if process.name.isdigit() and not wanted.isdisjoint(_open_files(process)):
+            found.add(int(process.name))
     return found
+
+
+def _open_files(process: Path) -> Iterator[str]:
+    """What a process has open, as far as we may see.  What it closes meanwhile is passed over."""
+    with contextlib.suppress(OSError):
+        for descriptor in (process / "fd").iterdir():
+            with contextlib.suppress(OSError):
+                yield str(descriptor.readlink())
