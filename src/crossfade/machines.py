@@ -13,6 +13,7 @@ from crossfade.drivers import driver
 from crossfade.drivers.containers import Engine
 from crossfade.drivers.hosts._docker_helper import helpers
 from crossfade.drivers.hosts.docker import DockerHost
+from crossfade.drivers.services._compose import ComposeSpec
 from crossfade.drivers.services.container_text import Changes
 from crossfade.drivers.services.docker import DockerService, DockerSpec
 from crossfade.drivers.services.spawn import ProcessSpec
@@ -100,10 +101,15 @@ class Machines:
                 changes=None if spec == old else self._changes(spec, process),
                 process=process,
                 keep=self.manifest.state / "run",
+                compose=self._project(mine) if mine.project and spec != old else None,
             ),
             host,
         )
         return made
+
+    def _project(self, mine: HostSpec) -> ComposeSpec:
+        """The second Compose project, which has its file beside the manifest."""
+        return ComposeSpec(mine.project, self.manifest.path.parent / mine.project, mine.fresh)
 
     def _changes(self, spec: SideSpec, process: ProcessSpec) -> Changes:
         """What is otherwise in the new container than in the old one, or than in the image."""

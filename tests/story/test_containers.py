@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from tests.testbed.client import Client
+from tests.testbed.composed import composed_site_at
 from tests.testbed.contained import ContainedSite, contained_site_at
 from tests.testbed.engine import Engine
 from tests.testbed.machines import Machine
@@ -33,9 +34,14 @@ def mine(site: ContainedSite) -> dict[str, set[str]]:
     }
 
 
-@pytest.fixture(params=["container", "machine", "here"])
+@pytest.fixture(params=["container", "compose", "machine", "here"])
 def site(request: pytest.FixtureRequest, engine: Engine, tmp_path: Path) -> Iterator[ContainedSite]:
-    """A site whose new side is a container, and the old one is one, or on a machine, or here."""
+    """A site whose new side is a container, and the old one is one, or on a machine, or here; with
+    Compose both are in a project."""
+    if request.param == "compose":
+        with composed_site_at(tmp_path / "site", engine) as made:
+            yield made
+        return
     old: Machine | None = None
     if request.param == "machine":
         old = request.getfixturevalue("machines")[0]
@@ -74,11 +80,7 @@ def test_forward_back_and_forward_again(site: ContainedSite) -> None:
     retired = site.run("retire", "--yes", "--json").json
     assert (retired["outcome"], retired["live"]) == ("retired", "new")
     assert site.version() == "2.0"
-    assert mine(site) == {
-        "containers": {f"{site.name}-2"},
-        "volumes": {f"{site.name}-2-{site.name}-data" if site.contained else f"{site.name}-2-data"},
-        "networks": set(),
-    }
+    assert mine(site) == site.after_retire()
 
 
 def test_killed_run_leaves_nothing_unknown(engine: Engine, tmp_path: Path) -> None:

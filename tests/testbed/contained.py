@@ -77,13 +77,9 @@ class ContainedSite(FarSite):
             return
         self.old = Address("127.0.0.1", free_ports(1)[0])
         self.data = DATA
-        docker, volume = self.engine.docker, f"{self.name}-data"
-        docker("volume", "create", "--label", LABEL, volume)
-        docker(
-            *("create", "--label", LABEL, "--name", self.name, "--volume", f"{volume}:{DATA}"),
-            *("--publish", f"{self.old}:{INSIDE}", "--env", "NOTES_COLOUR=blue"),
-            *("--restart", "unless-stopped", "--memory", "512m", self.images["1.0"]),
-        )
+        volume = f"{self.name}-data"
+        self.engine.docker("volume", "create", "--label", LABEL, volume)
+        self._create(volume)
         settings = (
             f"listen: 0.0.0.0:{INSIDE}\n{self._database_settings(journal)}"
             f"uploads: {DATA}/uploads\nsecret_key: planted-secret-4711\n"
@@ -101,6 +97,24 @@ class ContainedSite(FarSite):
                 db.commit()
             self._into_volume(volume, tree)
 
+    def _create(self, volume: str) -> None:
+        """Make the old container, which has the volume."""
+        self.engine.docker(
+            *("create", "--label", LABEL, "--name", self.name, "--volume", f"{volume}:{DATA}"),
+            *("--publish", f"{self.old}:{INSIDE}", "--env", "NOTES_COLOUR=blue"),
+            *("--restart", "unless-stopped", "--memory", "512m", self.images["1.0"]),
+        )
+
+    def containers(self) -> Mapping[Side, str]:
+        """What the containers of both sides are called."""
+        return {Side.OLD: self.name, Side.NEW: f"{self.name}-2"}
+
+    def after_retire(self) -> dict[str, set[str]]:
+        """What the engine has of this site when the old side is gone."""
+        new = self.containers()[Side.NEW]
+        kept = f"{self.name}-data" if self.contained else "data"
+        return {"containers": {new}, "volumes": {f"{new}-{kept}"}, "networks": set()}
+
     def _into_volume(self, volume: str, tree: Path) -> None:
         packed = io.BytesIO()
         with tarfile.open(fileobj=packed, mode="w") as archive:
@@ -117,9 +131,8 @@ class ContainedSite(FarSite):
     ) -> dict[str, Any]:
         if side is Side.OLD and not self.contained:
             return super()._side(side, version, root, data, environment)
-        name = self.name if side is Side.OLD else f"{self.name}-2"
-        host = {
-            "docker": name,
+        host: dict[str, Any] = {
+            "docker": self.containers()[side],
             "socket": str(self.engine.socket),
             "listens": f"0.0.0.0:{INSIDE}",
         }
@@ -143,7 +156,7 @@ class ContainedSite(FarSite):
         if not self.contained:
             super().start()
             return
-        self.engine.docker("start", self.name)
+        self.engine.docker("start", self.containers()[Side.OLD])
         eventually(
             lambda: self.wired().side(self.wired().manifest.old, Side.OLD).health.run().holds
         )
@@ -160,7 +173,8 @@ class ContainedSite(FarSite):
         site.journal.close()
         self._end_watchers()
         docker = self.engine.docker
-        for kind, more in (("container", ("--force", "--volumes")), ("volume", ("--force",))):
+        kinds = (("container", ("--force", "--volumes")), ("volume", ("--force",)), ("network", ()))
+        for kind, more in kinds:
             mine = ("--format", "{{.Names}}" if kind == "container" else "{{.Name}}")
             every = ("--all",) if kind == "container" else ()
             names = docker(kind, "ls", *every, *mine).split()
@@ -168,7 +182,7 @@ class ContainedSite(FarSite):
                 if self.name in name:
                     # a helper, of a run that was killed
                     having = ("--all", "--quiet", "--filter", f"volume={name}")
-                    for user in docker("ps", *having).split():
+                    for user in docker("ps", *having).split() if kind == "volume" else ():
                         docker("rm", "--force", user)
                     docker(kind, "rm", *more, name)
 

@@ -198,6 +198,8 @@ def _host(data: str | Data, base: Path, address: Address) -> HostSpec:
             listens=_address(data["listens"]) if "listens" in data else _anywhere(address),
             mounts=tuple(sorted(data.get("mounts", {}).items())),
             command=tuple(data.get("command", ())),
+            project=data.get("compose", ""),
+            fresh=tuple(data.get("fresh", ())),
         )
     config = _path(base, data["config"]) if "config" in data else None
     return HostSpec("ssh", data.get("ssh", ""), data.get("sudo", False), config)
@@ -213,6 +215,7 @@ def _container_beside(host: HostSpec, usual: Address, address: Address) -> HostS
     return replace(
         host,
         destination=f"{host.destination}-rehearsal",
+        project=f"{host.project}-rehearsal" if host.project else "",
         listens=_anywhere(address) if host.listens == _anywhere(usual) else host.listens,
         mounts=tuple((path, f"{source}-rehearsal") for path, source in host.mounts),
     )

@@ -146,7 +146,7 @@ def _far_place_complaints(document: Document, manifest: Manifest) -> Iterator[Co
             yield _complaint(document, (*keys, "service", "driver"), text)
 
 
-_OF_CONTAINERS = ("socket", "image", "listens", "mounts", "command")
+_OF_CONTAINERS = ("socket", "image", "listens", "mounts", "command", "compose", "fresh")
 
 
 def _host_complaints(document: Document, keys: Keys, side: SideSpec) -> Iterator[Complaint]:

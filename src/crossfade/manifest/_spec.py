@@ -18,8 +18,9 @@ class HostSpec:
 
     sudo says that root's rights come from sudo there; config is an ssh configuration in place of
     the operator's.  Of a container: the engine's socket, the image that the new one is made of,
-    where its program listens in there, its volumes and directories by their paths in there, and
-    its command (empty for the usual one)."""
+    where its program listens in there, its volumes and directories by their paths in there,
+    its command (empty for the usual one), the Compose project that it is made in, and that
+    project's services that begin with empty volumes."""
 
     driver: str = "local"
     destination: str = ""
@@ -30,6 +31,8 @@ class HostSpec:
     listens: Address | None = None
     mounts: tuple[tuple[str, str], ...] = ()
     command: tuple[str, ...] = ()
+    project: str = ""
+    fresh: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:

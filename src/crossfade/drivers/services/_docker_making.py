@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from crossfade.drivers.containers import LABEL, Engine, label_of
+from crossfade.drivers.services import _compose
+from crossfade.drivers.services._compose import ComposeSpec
 from crossfade.drivers.services.container_places import BLANK, with_places
 from crossfade.drivers.services.container_text import Changes, Creation, creation
 from crossfade.drivers.services.spawn import ProcessSpec
@@ -23,7 +25,8 @@ class DockerSpec:
     settings it gets (empty: there is none), with ``changes``, whose environment may hold secret
     references, and process says what migrates.  Without changes it is somebody else's.
 
-    keep is a directory of ours, where an old container's restart policy is remembered."""
+    keep is a directory of ours, where an old container's restart policy is remembered.  With
+    compose the container is made as part of a second Compose project."""
 
     container: str
     socket: str = ""
@@ -32,6 +35,7 @@ class DockerSpec:
     changes: Changes | None = None
     process: ProcessSpec | None = None
     keep: Path | None = None
+    compose: ComposeSpec | None = None
 
 
 def make(engine: Engine, spec: DockerSpec) -> tuple[str, ...]:
@@ -39,7 +43,7 @@ def make(engine: Engine, spec: DockerSpec) -> tuple[str, ...]:
     One that we made before stays.
 
     Raises Failed: image-missing, image-not-pinned, mount-not-mapped, mount-shared,
-    container-missing, container-in-the-way."""
+    container-missing, container-in-the-way; in a Compose project as ``make_project`` does."""
     if spec.changes is None:
         return ()
     planned, changes = _planned(engine, spec, spec.changes)
@@ -48,10 +52,19 @@ def make(engine: Engine, spec: DockerSpec) -> tuple[str, ...]:
         if label_of(there) != changes.upgrade:
             what = f"A container that Crossfade did not make is called {changes.name}."
             raise Failed("container-in-the-way", what, where=engine.url)
+        if spec.compose and not there["State"]["Running"]:
+            _compose.start_others(engine, spec.compose.project, changes.name)
         return planned.told
     _make_volumes(engine, changes, planned.config)
     _make_directories(engine, changes)
-    _make(engine, changes.name, planned)
+    if spec.compose:
+        old = engine.container(spec.old) or {}
+        _compose.make_project(
+            engine, spec.compose, old, planned.config, changes.environment, changes.name
+        )
+        _compose.start_others(engine, spec.compose.project, changes.name)
+    else:
+        _make(engine, changes.name, planned)
     return planned.told
 
 
@@ -68,6 +81,11 @@ def run_once(engine: Engine, spec: DockerSpec, words: tuple[str, ...], within: f
     mounts = _planned(engine, spec, changes)[0].config["HostConfig"]["Mounts"]
     config = {**planned.config, "Healthcheck": {"Test": ["NONE"]}}
     config["HostConfig"] = {**config["HostConfig"], "Mounts": mounts}
+    if spec.compose:  # in its own project's network, not in the old one's
+        network = _compose.network_of(engine, changes.name)
+        config |= {"NetworkingConfig": {"EndpointsConfig": {}}}
+        config["HostConfig"]["NetworkMode"] = network
+        planned = replace(planned, networks={})
     engine.remove_container(alone.name, changes.upgrade)
     _make(engine, alone.name, replace(planned, config=config))
     try:
@@ -138,6 +156,8 @@ def remove(engine: Engine, spec: DockerSpec) -> None:
     engine.remove_container(spec.container, spec.upgrade)
     if changes is None:
         return
+    if spec.compose:
+        _compose.remove_project(engine, spec.compose, spec.upgrade)
     wanted = {*changes.volumes.values(), *changes.mounts.values(), *names}
     ours = f"{LABEL}={spec.upgrade}"
     with engine.explained("remove what this upgrade made"):

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from crossfade.drivers.containers import Engine
 from crossfade.drivers.services import _docker_making as making
+from crossfade.drivers.services._compose import others_of
 from crossfade.drivers.services._docker_making import DockerSpec
 from crossfade.drivers.services.container_text import USUAL_POLICY, restart_policy
 from crossfade.errors import Failed
@@ -177,7 +178,11 @@ class DockerService:
         with self._engine.explained(f"remove container {self.spec.container}"):
             self._engine.api.remove_container(found["Id"])
         what = f"container {self.spec.container} is kept and removed"
-        return [Finding(what, "kept", f"described in {kept.name}", "engine", True)]
+        told = [Finding(what, "kept", f"described in {kept.name}", "engine", True)]
+        if others := others_of(self._engine, found["Config"].get("Labels") or {}):
+            what = f"its Compose project still has {', '.join(others)}"
+            told.append(Finding(what, "left as it is", "not Crossfade's to stop", "engine", True))
+        return told
 
     def revival(self) -> tuple[str, ...]:
         """The command that starts it without us."""
