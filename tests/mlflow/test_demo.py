@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 from tests.synapse.running import demo, went_well
+from tests.testbed import WHOLE
 
 pytestmark = [pytest.mark.synapse, pytest.mark.timeout(1500)]
 
 
-@pytest.mark.parametrize("database", ["postgres", "mariadb"])
+@pytest.mark.parametrize("database", ["mariadb", *(["postgres"] if WHOLE else [])])
 def test_demo(tmp_path: Path, database: str) -> None:
     """MLflow is followed while it works: nothing fails, no acknowledged write is lost."""
     words = ("--db", database, "--app", "mlflow")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.testbed import WHOLE
 from tests.testbed.client import Client
 from tests.testbed.moments import Moments
 from tests.testbed.servers import KINDS, UNFOLLOWED, Pair, make_pair
@@ -96,6 +97,7 @@ def test_forward_back_and_forward_again(make_site: Make, kind: str) -> None:
     assert archives, "the old database is archived"
 
 
+@pytest.mark.parametrize("kind", KINDS if WHOLE else KINDS[:1], indirect=True)
 def test_one_upgrade_after_another(make_site: Make, kind: str) -> None:
     """The new side's database is the old one of the next upgrade; its way back loses nothing."""
     site = make_site(database=kind)
@@ -140,6 +142,7 @@ def test_plan_tells_what_it_touches(make_site: Make, kind: str) -> None:
         assert all(str(row[0]) in told for row in new), (what, new, told)
 
 
+@pytest.mark.parametrize("kind", KINDS if WHOLE else KINDS[:1], indirect=True)
 def test_dry_run_changes_nothing(make_site: Make, kind: str) -> None:
     """--dry-run and plan write nothing at all on either server, not even a log record."""
     site = make_site(database=kind)
