@@ -34,7 +34,7 @@ _KINDS = {
     "units": "systemctl list-unit-files --no-legend --no-pager; systemctl list-units --all "
     "--no-legend --no-pager --plain --type=service,timer | grep -o '^[^ ]*'",
     "crontabs": "grep -r . /etc/cron* /var/spool/cron 2>/dev/null",
-    "processes": "ps -e -o user=,comm= | grep -v -e ' sh$' -e ' ps$' -e sshd",
+    "processes": "ps -e -o user=,comm= | grep -v -e ' sh$' -e ' ps$' -e ' grep$' -e sshd",
 }
 
 
