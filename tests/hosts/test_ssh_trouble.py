@@ -6,6 +6,7 @@ import os
 import shlex
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -66,6 +67,18 @@ def test_silence_after_the_beginning(make_sshd: MakeSshd, make_host: MakeHost) -
         eventually(lambda: wire.bytes > 50)
         wire.cut()
         assert failing.result(60).code == "host-unreachable"
+
+
+def test_host_that_greets_late(make_sshd: MakeSshd, make_host: MakeHost) -> None:
+    """A host that is too busy to greet in time is asked once more."""
+    sshd = make_sshd()
+    with Wire(sshd.address) as wire:
+        sshd.write_config(at=wire.address)
+        wire.cut()
+        late = threading.Timer(3, wire.mend)
+        late.start()
+        assert make_host(sshd, connect_timeout=2).run(("echo", "in")).out == b"in\n"
+        late.join()
 
 
 def test_host_that_hangs_up(make_sshd: MakeSshd, make_host: MakeHost) -> None:

@@ -33,6 +33,8 @@ _PREFIX: Final = "crossfade-ssh-"
 _PERSIST: Final = 120
 _LONGEST_PLACE: Final = 50
 _ANSWER: Final = 10.0
+_SLOW: Final = "timed out during banner exchange"
+"""The host is there and takes connections, but is too busy to greet: asked once more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +143,8 @@ class Connection:
         limit = 3.0 * self.way.connect_timeout
         try:
             status = _ended(argv, log, limit)
+            if status and _SLOW in log.read_text(encoding="utf-8", errors="replace"):
+                status = _ended(argv, log, limit)
         except FileNotFoundError as error:
             what = "There is no program ssh on this machine."
             raise Failed("ssh-missing", what, where="ssh") from error
