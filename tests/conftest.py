@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,6 +14,9 @@ from tests.testbed.far import FarSite, far_site_at
 from tests.testbed.machines import Machine, machine
 from tests.testbed.servers import close_shared
 from tests.testbed.site import Site, site_at
+
+# A run that a shell started in the background has Ctrl-C ignored, and so would all that it starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)
