@@ -185,9 +185,20 @@ def account(site: Accountable) -> ReportData:
                 "world": latest.get("world", {}),
             },
             "configuration": _configuration(records),
+            "stands": _stands(records),
             "files": {"state": str(manifest.state)},
         },
     )
+
+
+def _stands(records: list[history.Record]) -> list[str]:
+    """What the last run said that it left on machines."""
+    told = [
+        entry["payload"]["details"].get("stands", [])
+        for entry in (records[-1].entries if records else ())
+        if entry["kind"] == "step-done"
+    ]
+    return list(told[-1]) if told else []
 
 
 def _planned(step: Mapping[str, Any]) -> dict[str, Any]:

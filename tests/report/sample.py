@@ -250,6 +250,7 @@ def report(around: float = 22.0) -> ReportData:
             },
         },
         configuration={"difference": DIFFERENCE},
+        stands=["program /opt/synapse-1.163 on chat2", "unit synapse.service on chat2"],
         files={"backup": "/srv/chat/upgrade/backup/homeserver.db"},
     )
 

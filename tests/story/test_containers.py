@@ -34,6 +34,16 @@ def mine(site: ContainedSite) -> dict[str, set[str]]:
     }
 
 
+def listed(site: ContainedSite) -> dict[str, set[str]]:
+    """Of this site, what the report says that stands at the engine."""
+    stands = site.run("report", "--json").json["stands"]
+    said = [one.split(" at ")[0].split(" ") for one in stands if one.endswith(".sock")]
+    return {
+        f"{kind}s": {name for k, name in said if k == kind}
+        for kind in ("container", "volume", "network")
+    }
+
+
 @pytest.fixture(params=["container", "compose", "machine", "here"])
 def site(request: pytest.FixtureRequest, engine: Engine, tmp_path: Path) -> Iterator[ContainedSite]:
     """A site whose new side is a container, and the old one is one, or on a machine, or here; with
@@ -72,6 +82,7 @@ def test_forward_back_and_forward_again(site: ContainedSite) -> None:
         back = site.run("rollback", "--yes", "--accept-loss", "--json").json
         assert (back["outcome"], back["live"], site.version()) == ("rolled-back", "old", "1.0")
     assert client.failures == []
+    assert listed(site) == {k: mine(site)[k] - before[k] for k in before}
     with Client(site.gate, name="third") as client:
         site.run("cutover", "--yes")
         assert site.version() == "2.0"
@@ -80,7 +91,7 @@ def test_forward_back_and_forward_again(site: ContainedSite) -> None:
     retired = site.run("retire", "--yes", "--json").json
     assert (retired["outcome"], retired["live"]) == ("retired", "new")
     assert site.version() == "2.0"
-    assert mine(site) == site.after_retire()
+    assert mine(site) == site.after_retire() == listed(site)
 
 
 def test_killed_run_leaves_nothing_unknown(engine: Engine, tmp_path: Path) -> None:

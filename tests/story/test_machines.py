@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,12 +19,33 @@ Pair = tuple[Machine, Machine]
 
 pytestmark = pytest.mark.timeout(600)
 
+_AT_BOOT = {"/etc/systemd/system/multi-user.target.wants/notes.service l"}
+
 
 @pytest.fixture(params=["local to ssh", "ssh to ssh", "ssh to local"])
 def sides(request: pytest.FixtureRequest, machines: Pair) -> tuple[Machine | None, Machine | None]:
     """Where the old side is, and the new one; None is this machine."""
     here, there = request.param.split(" to ")
     return (machines[0] if here == "ssh" else None, machines[1] if there == "ssh" else None)
+
+
+def unlisted(left: dict[str, set[str]], there: Machine, stands: list[str]) -> dict[str, set[str]]:
+    """Of what is left on a machine, what the report does not list; and what it lists in vain."""
+    said = [one.removesuffix(f" on {there.name}").partition(" ")[::2] for one in stands]
+    units = {name for kind, name in said if kind == "unit"}
+    places = {name for kind, name in said if kind in ("program", "configuration", "data")}
+    places |= {f"/etc/systemd/system/{unit}{end}" for unit in units for end in ("", ".d")}
+    files = left.pop("files", set())
+    owned = {line: {p for p in places if re.match(rf"{re.escape(p)}[/ ]", line)} for line in files}
+    told = {
+        "unlisted files": {line for line, by in owned.items() if not by} - _AT_BOOT,
+        "listed in vain": places - {place for by in owned.values() for place in by},
+        **{
+            kind: lines - {line for line in lines if line.split()[0] in units}
+            for kind, lines in left.items()
+        },
+    }
+    return {kind: lines for kind, lines in told.items() if lines}
 
 
 def test_forward_back_and_forward_again(
@@ -58,6 +80,10 @@ def test_forward_back_and_forward_again(
     assert client.failures == []
     if old:
         assert old.run("systemctl", "is-enabled", "notes.service").strip() == "enabled"
+        assert added(before[old.name], leavings(old)) == {}
+    if new:
+        left = added(before[new.name], leavings(new))
+        assert unlisted(left, new, site.run("report", "--json").json["stands"]) == {}
 
     with Client(site.gate, name="third") as client:
         site.run("cutover", "--yes")
@@ -69,6 +95,10 @@ def test_forward_back_and_forward_again(
     assert site.version() == "2.0"
     if old:
         assert added(before[old.name], leavings(old)) == {}
+    if new:
+        left = added(before[new.name], leavings(new))
+        del left["processes"]  # it serves
+        assert unlisted(left, new, site.run("report", "--json").json["stands"]) == {}
 
 
 def test_the_unit_comes_along(make_far_site: Make, machines: Pair) -> None:

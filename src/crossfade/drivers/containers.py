@@ -125,6 +125,20 @@ class Engine:
         with self.explained(f"make container {name}"):
             return str(self.api.create_container_from_config(dict(config), name)["Id"])
 
+    def made_for(self, upgrade: str) -> list[str]:
+        """Containers, volumes and networks that bear the upgrade's label, but for helpers."""
+        ours = {"label": f"{LABEL}={upgrade}"}
+        with self.explained("look for what was made"):
+            containers = [
+                one["Names"][0].lstrip("/")
+                for one in self.api.containers(all=True, filters=ours)
+                if "crossfade.helper" not in one["Labels"]
+            ]
+            volumes = [one["Name"] for one in self.api.volumes(filters=ours)["Volumes"] or ()]
+            networks = [one["Name"] for one in self.api.networks(filters=ours)]
+        kinds = {"container": containers, "volume": volumes, "network": networks}
+        return [f"{kind} {name}" for kind, names in kinds.items() for name in sorted(names)]
+
     def remove_container(self, name: str, upgrade: str) -> bool:
         """Remove a container that bears the upgrade's label; False when it is not ours or gone."""
         found = self.container(name)

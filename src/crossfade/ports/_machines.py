@@ -125,6 +125,10 @@ class Service(Protocol):
     def own(self, paths: Sequence[Path]) -> None:
         """Give files that we wrote to the account that it runs as, where that is another one."""
 
+    def stands(self) -> list[str]:
+        """What we made for it on its machine and is there now, the program's own files aside, each
+        in words such as "unit app.service on app2".  Changes nothing."""
+
     def remove(self) -> None:
         """Remove what we made for it on its machine, the program's own files aside; fine when
         there is nothing.  Somebody else's is left alone."""

@@ -175,7 +175,8 @@ class Configured(TypedDict):
 
 
 class ReportData(TypedDict):
-    """All of a report.  ``files`` are paths of what the operator may want, by name."""
+    """All of a report.  ``files`` are paths of what the operator may want, by name; ``stands`` is
+    what the last run left on machines, if it was a rollback or a retirement."""
 
     crossfade: str
     upgrade: str
@@ -193,4 +194,5 @@ class ReportData(TypedDict):
     requests: Requests | None
     plan: Plan
     configuration: Configured | None
+    stands: list[str]
     files: Mapping[str, str]

@@ -167,12 +167,15 @@ def _going_back(data: ReportData) -> Markup:
     back = data["going_back"]
     following = next_command(data)
     step = ("Next: ", element("code", following)) if following else None
+    stands = [element("li", one) for one in data["stands"]]
     files = [(element("dt", name), element("dd", path)) for name, path in data["files"].items()]
     return element(
         "div",
         element("p", "Price of going back now: ", element("strong", back["price"]), class_="price"),
         element("p", _capital(back["sentence"])) if back["sentence"] else None,
         element("p", step, class_="next") if step else None,
+        element("p", "What stands on machines now:") if stands else None,
+        element("ul", stands, class_="stands") if stands else None,
         element("dl", files, class_="facts files") if files else None,
     )
 

@@ -182,6 +182,8 @@ def _way_on(paper: _Paper, data: ReportData) -> Iterator[str]:
     back = data["going_back"]
     sentence = f": {back['sentence']}" if back["sentence"] else ""
     yield from paper.labelled("going back", f"{back['price']}{sentence}")
+    for number, one in enumerate(data["stands"]):
+        yield from paper.labelled("" if number else "stands", one)
     for name, path in data["files"].items():
         yield from paper.labelled(visible(name, keep=""), path)
     if following := next_command(data):

@@ -15,6 +15,7 @@ from crossfade.ports import Work
 from crossfade.steps._beside import beside
 from crossfade.steps._health import wait_healthy
 from crossfade.steps._pause import begin, go_back, stopped
+from crossfade.steps._stands import stands
 from crossfade.steps._switch import change_at_boot, switch_to, take_token
 from crossfade.steps.stop import positions
 from crossfade.steps.switch import keep_fences
@@ -80,7 +81,7 @@ def finish(work: Work) -> Evidence:
     work.new.service.stop(work.limits.stop)  # ends the one that was loaded for going on
     for carrier in work.carriers.values():
         findings += carrier.let_go()
-    return Evidence(name, tuple(findings), {"pause_ended": ended})
+    return Evidence(name, tuple(findings), {"pause_ended": ended, "stands": stands(work.new)})
 
 
 def undo(work: Work) -> Evidence:

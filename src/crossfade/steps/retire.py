@@ -9,6 +9,7 @@ from typing import BinaryIO
 from crossfade.errors import Failed
 from crossfade.model import Evidence, Finding, PlannedStep, Problem, Reversal, Side
 from crossfade.ports import Work
+from crossfade.steps._stands import stands
 
 __all__ = ["name", "preview", "reversal", "run", "undo"]
 
@@ -70,7 +71,8 @@ def run(work: Work) -> Evidence:
             work.old.host.remove(place)
             there = work.old.host.exists(place)
             findings.append(Finding.equal(f"{place} stands", False, there, "old side's host"))
-    return Evidence(name, tuple(findings), {"archive": str(work.directory / "archive")})
+    archive = f"archive {work.directory / 'archive'} on {work.here.name}"
+    return Evidence(name, tuple(findings), {"stands": [archive, *stands(work.new)]})
 
 
 def undo(work: Work) -> Evidence:

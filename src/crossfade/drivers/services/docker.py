@@ -165,6 +165,12 @@ class DockerService:
                 owner = owner[:-1]
             self._host.run(("chown", "--no-dereference", owner, *map(str, paths)))
 
+    def stands(self) -> list[str]:
+        """What this upgrade made at the engine."""
+        if self.spec.changes is None:
+            return []
+        return [f"{one} at {self._engine.url}" for one in self._engine.made_for(self.spec.upgrade)]
+
     def retire(self, archive: Path) -> list[Finding]:
         """Keep what the engine knows of the container, and remove it.  Its volumes stay until what
         is in them was archived."""

@@ -226,6 +226,10 @@ class ProcessService:
     def own(self, paths: Sequence[Path]) -> None:
         """It runs as we do."""
 
+    def stands(self) -> list[str]:
+        """Nothing is made for it but what belongs to the state directory."""
+        return []
+
     def remove(self) -> None:
         """Nothing is made for it but what belongs to the state directory."""
 

@@ -153,6 +153,13 @@ class SystemdService:
         if account and paths:
             self.host.run(("chown", "--no-dereference", f"{account}:", *map(str, paths)))
 
+    def stands(self) -> list[str]:
+        """The unit and its migration's, if they are ours."""
+        if not self.spec.ours or not self.host.exists(_PLACE / f"{self.spec.unit}.d" / _OURS):
+            return []
+        there = [u for u in (self.spec.unit, self._migration) if self.host.exists(_PLACE / u)]
+        return [f"unit {unit} on {self.host.name}" for unit in there]
+
     def remove(self) -> None:
         """Stop and remove the unit, if it is ours; fine when it is gone."""
         if not self.spec.ours or not self._is_there():
