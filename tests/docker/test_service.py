@@ -114,6 +114,17 @@ def _fields(changes: Changes) -> dict[str, Any]:
     return {name: getattr(changes, name) for name in Changes.__slots__}
 
 
+def test_limits_by_their_other_names(pair: Pair) -> None:
+    """Podman tells limits by the kernel's names, and wants them by Docker's."""
+    old, image = pair.site.inspect(pair.old), pair.site.inspect(pair.site.image)
+    told = old["HostConfig"]["Ulimits"]
+    assert told
+    old["HostConfig"]["Ulimits"] = [
+        {**one, "Name": f"RLIMIT_{one['Name'].upper()}"} for one in told
+    ]
+    assert creation(old, image, pair.changes).config["HostConfig"]["Ulimits"] == told
+
+
 def test_what_is_refused(pair: Pair) -> None:
     """An image that could be any, a place without its counterpart, a name that is taken."""
     for changed, code in (

@@ -23,6 +23,7 @@ LABEL: Final = "crossfade.upgrade"
 _DEFAULT: Final = "unix:///var/run/docker.sock"
 _SECONDS: Final = 60
 _LONGEST: Final = 600
+_POLICIES_SINCE: Final = (5, 1)
 
 
 class Engine:
@@ -54,6 +55,14 @@ class Engine:
                 with sockets.socket(sockets.AF_UNIX) as tried:
                     tried.connect(self.url.removeprefix("unix://"))
             return docker.APIClient(base_url=self.url, version="auto", timeout=_SECONDS)
+
+    def changes_policies(self) -> bool:
+        """Whether it can say otherwise when a container is started again: Podman before 5.1 has
+        no such call (its API answers 404)."""
+        with self.explained("ask for its version"):
+            told = self.api.version().get("Components") or ()
+        podman = [one["Version"] for one in told if one.get("Name") == "Podman Engine"]
+        return not podman or tuple(map(int, podman[0].split(".")[:2])) >= _POLICIES_SINCE
 
     def close(self) -> None:
         """End the connections; the engine can be asked again."""

@@ -170,6 +170,11 @@ def _host(
             told.append(f"{key} {others} is not carried: that is another container's")
     if made.get("Runtime") == "runc":
         del made["Runtime"]
+    if "Ulimits" in made:  # Podman tells them by the kernel's names, and does not take those
+        made["Ulimits"] = [
+            {**one, "Name": str(one["Name"]).removeprefix("RLIMIT_").lower()}
+            for one in made["Ulimits"]
+        ]
     made["Mounts"] = _mounts(old, changes, told)
     made["PortBindings"] = {port: list(at) for port, at in changes.ports.items()}
     for port, places in (host.get("PortBindings") or {}).items():

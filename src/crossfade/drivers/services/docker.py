@@ -116,16 +116,19 @@ class DockerService:
             raise Failed("service-does-not-stop", what, where=self.look().detail)
 
     def at_boot(self) -> bool | None:
-        """Whether the engine starts it by itself when the machine boots."""
+        """Whether the engine starts it by itself when the machine boots; None where nothing can
+        be said of that, or changed."""
         found = self._engine.container(self.spec.container)
-        return None if found is None else restart_policy(found)["Name"] != "no"
+        if found is None or not self._engine.changes_policies():
+            return None
+        return restart_policy(found)["Name"] != "no"
 
     def set_at_boot(self, on: bool) -> None:
         """Say whether the engine starts it by itself.  It gets back the policy that it had, or, on
-        the new side, the one of the old container."""
+        the new side, the one of the old container.  Nothing is done where it cannot be changed."""
         found = self._known(self.spec.container)
         now = restart_policy(found)
-        if on == (now["Name"] != "no"):
+        if on == (now["Name"] != "no") or not self._engine.changes_policies():
             return
         if not on:
             self._remember(now)
