@@ -62,7 +62,7 @@ class Engine:
         with self.explained("ask for its version"):
             told = self.api.version().get("Components") or ()
         podman = [one["Version"] for one in told if one.get("Name") == "Podman Engine"]
-        return not podman or tuple(map(int, podman[0].split(".")[:2])) >= _POLICIES_SINCE
+        return bool(not podman or tuple(map(int, podman[0].split(".")[:2])) >= _POLICIES_SINCE)
 
     def close(self) -> None:
         """End the connections; the engine can be asked again."""
