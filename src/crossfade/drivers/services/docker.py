@@ -121,7 +121,7 @@ class DockerService:
         found = self._engine.container(self.spec.container)
         if found is None or not self._engine.changes_policies():
             return None
-        return restart_policy(found)["Name"] != "no"
+        return bool(restart_policy(found)["Name"] != "no")
 
     def set_at_boot(self, on: bool) -> None:
         """Say whether the engine starts it by itself.  It gets back the policy that it had, or, on
