@@ -14,6 +14,7 @@ from pathlib import Path
 
 import crossfade
 from crossfade.drivers import driver
+from crossfade.drivers.backups import LocalBackups
 from crossfade.engine import history
 from crossfade.engine.journal import SqliteJournal
 from crossfade.engine.lease import lease
@@ -67,13 +68,41 @@ class WiredSite:
             manifest = self.manifest
             self.traffic.ensure({Side.OLD: manifest.old.address, Side.NEW: manifest.new.address})
 
+    @cached_property
+    def backups(self) -> LocalBackups:
+        """Where cutovers' backups are kept."""
+        spec = self.manifest.backup
+        return LocalBackups(
+            spec.place,
+            self.upgrade,
+            sha256(str(self.manifest.state).encode()).hexdigest()[:10],
+            self._settled,
+            spec.keep,
+            spec.keep_days,
+            spec.wanted,
+        )
+
+    def _settled(self, upgrade: str, attempt: str) -> bool:
+        """Whether nobody goes back to where an upgrade's attempt began any more: its old side is
+        retired, or it went back before its commit."""
+        journal = SqliteJournal(self.journal.path, upgrade)
+        try:
+            if history.last(journal, Run.RETIRE, "done"):
+                return True
+            found = [run for run in history.runs(journal) if run.label == attempt]
+            return bool(found) and found[0].outcome not in ("running", "done")
+        finally:
+            journal.close()
+
     def machines_leavings(self) -> list[str]:
         """What a killed run left on machines and no run needs.  Changes nothing."""
-        return self.machines.leavings()
+        halves = [f"unfinished backup {path}" for path in self.backups.leavings()]
+        return [*self.machines.leavings(), *halves]
 
     def clean_machines(self) -> None:
         """Remove that.  Only while the lease is held."""
         self.machines.clean_up()
+        self.backups.discard()
 
     def lease(self, what: str) -> AbstractContextManager[None]:
         """The right to run.  Raises LeaseHeld."""
@@ -107,6 +136,7 @@ class WiredSite:
             traffic=self.traffic,
             configuration=CarriedConfiguration(recipe, old.installation, old.host, self._also(new)),
             dead_man=LocalDeadMan(directory / "dead-man"),
+            backups=self.backups,
             limits=self.limits(),
             directory=directory,
             journal=self.journal,

@@ -107,7 +107,7 @@ def _of(parts: _Parts) -> Points:
     cutover = {
         "install": (),
         "configure": (),
-        "backup": parts.backup,
+        "backup": ("keep", *parts.backup),
         "restore": restore,
         "stop": ("prepare", "drain", "stop", "fence"),
         "sync": carry,

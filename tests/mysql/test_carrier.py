@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,8 +12,10 @@ from tests.mysql.doing import On, broken, sql
 from crossfade.drivers.databases.mysql.carrier import MysqlCarrier
 from crossfade.drivers.databases.mysql.connect import connect, ident, run
 from crossfade.drivers.databases.mysql.database import MysqlDatabase
+from crossfade.drivers.databases.mysql.kept import compared
 from crossfade.drivers.databases.mysql.pacing import pace_of
 from crossfade.errors import Failed
+from crossfade.model import Digest, Part
 from crossfade.testing.servers import MariadbServer
 
 Pair = tuple[MysqlDatabase, MysqlDatabase]
@@ -85,6 +88,38 @@ def test_the_mark_sees_every_write(pair: Pair, directory: Path, old_server: Mari
     old_server.sql("create or replace database elsewhere; create table elsewhere.t (id int)")
     old_server.sql("insert into elsewhere.t values (1)")
     assert carrier.mark() == marks[-1]
+
+
+def test_kept_while_written_to(pair: Pair, directory: Path, old_server: MariadbServer) -> None:
+    """A server that never rests: what stands still is compared whole, what is in use by its rows.
+    A table that is neither as before nor as after the dump fails it."""
+    old, new = pair
+    sql(old_server, old, "create table still (id int primary key)", "insert into still values (1)")
+    sql(old_server, old, "create table busy (id int auto_increment primary key)")
+    over = threading.Event()
+
+    def write() -> None:
+        writer = connect(old.where, as_app=True)
+        while not over.is_set():
+            run(writer, "insert into busy values ()")
+        writer.close()
+
+    writers = [threading.Thread(target=write) for _ in range(2)]
+    for writer in writers:
+        writer.start()
+    try:
+        kept = old.carrier(new, directory, "crossfade_busy").keep(On(), directory)
+    finally:
+        over.set()
+        for writer in writers:
+            writer.join()
+    assert broken(list(kept.findings)) == []
+    assert kept.digest.parts["still"].count == 1
+    before, after = (Digest({"busy": Part(n, str(n))}) for n in (3, 5))
+    for rows, holds in ((3, True), (4, True), (6, False)):
+        there = Digest({"busy": Part(rows, "other")})
+        assert compared("main", before, after, there, set()).holds is holds
+    assert not compared("main", before, before, Digest({"busy": Part(3, "other")}), set()).holds
 
 
 def test_a_place_in_use(pair: Pair, directory: Path, new_server: MariadbServer) -> None:

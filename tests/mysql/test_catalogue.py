@@ -43,6 +43,8 @@ def test_everything_is_carried(
     carrier = old.carrier(new, directory, "crossfade_test")
     assert carrier.preview().problems == ()
     on = On()
+    assert broken(list(carrier.keep(on, directory).findings)) == []
+    assert carrier.leavings() == ()
     assert broken(carrier.back_up(on) + carrier.restore(on)) == []
     old.fence()
     mark = carrier.mark()

@@ -16,7 +16,8 @@ import pytest
 from tests.postgres.copying import Copy, fill
 from tests.postgres.feeding import TAG
 
-from crossfade.drivers.databases.postgres import sequences
+from crossfade.drivers.databases.postgres import kept, sequences
+from crossfade.drivers.databases.postgres.carrier import PostgresCarrier
 from crossfade.drivers.databases.postgres.connect import connect, fetch
 from crossfade.drivers.databases.postgres.database import PostgresDatabase
 from crossfade.drivers.databases.postgres.dump import DumpWay
@@ -46,12 +47,19 @@ def good(findings: list[Finding]) -> None:
 
 
 def test_everything_is_carried(copy: Copy) -> None:
-    """By the backup, and by the last copy: schema, rows, large objects, sequences, roles."""
+    """By each way (kept, dumped, copied): schema, rows, large objects, sequences, roles."""
     with connect(copy.old) as old, connect(copy.new, database="postgres") as new:
         announced = fit(copy.inventory(), old, new, "postgres", copy.new.database)
     assert announced.problems == []
     assert announced.not_carried == ["roles with no part in this database: nothing_to_do"]
     assert {"app_group", "Leser ÄÖ", "member_of_group"} <= _names(announced.actions)
+
+    one = PostgresCarrier("app", copy.old, copy.new, copy.directory, TAG).keep(
+        copy.on, copy.directory
+    )
+    good(list(one.findings))
+    assert one.digest.count > 2000
+    assert kept.standing(copy.new, TAG) == []
 
     way = DumpWay(copy.old, copy.new, copy.directory, TAG, copy.inventory(), jobs=2)
     good(way.back_up(copy.on))

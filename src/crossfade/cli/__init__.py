@@ -27,6 +27,7 @@ VERBS = (
     "rehearse",
     "cutover",
     "status",
+    "backups",
     "rollback",
     "retire",
     "report",

@@ -75,8 +75,11 @@ class CarriedConfiguration:
 
     def facts(self) -> dict[str, str]:
         """SHA-256 of every configuration file of the old side, by its path there."""
-        sources = self._sources(Reader(self._host))
-        return facts({str(source.path): source.data for source in sources})
+        return facts(self.originals())
+
+    def originals(self) -> dict[str, bytes]:
+        """Every configuration file of the old side, by its path there.  Raises Failed."""
+        return {str(source.path): source.data for source in self._sources(Reader(self._host))}
 
     def render(self, new: Installation) -> Rendering:
         """Read the old side's files and rewrite what must differ.  Changes nothing.

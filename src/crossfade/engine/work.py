@@ -12,6 +12,7 @@ from typing import TypeVar, cast
 from crossfade.engine.crashpoints import crash_point
 from crossfade.model import Run
 from crossfade.ports import (
+    Backups,
     Carrier,
     Configuration,
     DeadMan,
@@ -56,6 +57,7 @@ class AttemptWork:
     traffic: Traffic
     configuration: Configuration
     dead_man: DeadMan
+    backups: Backups
     limits: Limits
     directory: Path
     journal: Journal

@@ -17,6 +17,7 @@ from crossfade.manifest._databases import (
 )
 from crossfade.manifest._rules import rule_complaints
 from crossfade.manifest._spec import (
+    BackupSpec,
     HostSpec,
     Limits,
     Manifest,
@@ -112,11 +113,21 @@ def _manifest(document: Document, path: Path) -> Manifest:
             float(limits.get("lease", 8)),
             float(limits["copy_rate"]) * 1e6 if "copy_rate" in limits else None,
         ),
+        backup=_backup(data.get("backup", {}), base, state),
         checks=tuple(
             check_spec(item, base, f"check {index + 1}")
             for index, item in enumerate(data.get("checks", ()))
         ),
         recipe=recipe,
+    )
+
+
+def _backup(data: Data, base: Path, state: Path) -> BackupSpec:
+    return BackupSpec(
+        place=_path(base, data["place"]) if "place" in data else state / "backups",
+        keep=data.get("keep", 3),
+        keep_days=float(data["keep_days"]) if "keep_days" in data else None,
+        wanted=data.get("when", "cutover") == "cutover",
     )
 
 

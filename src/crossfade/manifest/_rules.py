@@ -113,6 +113,11 @@ def _place_complaints(document: Document, manifest: Manifest) -> Iterator[Compla
         relation = _relation(state, path)
         if relation in ("the same directory as", "inside"):
             yield _complaint(document, ("state",), f"is {relation} {dotted(keys)}")
+    kept = _real(manifest.backup.place, HostSpec())
+    for _, keys, path in here:
+        relation = _relation(kept, path)
+        if relation in ("the same directory as", "inside") and not state.is_relative_to(path):
+            yield _complaint(document, ("backup", "place"), f"is {relation} {dotted(keys)}")
     for name, side in (("old", manifest.old), ("new", manifest.new)):
         log = _real(side.service.log, HostSpec())
         for owner, keys, path in here:

@@ -35,6 +35,10 @@ limits:
   max_pause: 60              # the longest pause that you accept, in seconds
   watch: 10                  # how long to watch after the switch, in seconds
 
+# backup:                    # of the old side, kept by every cutover and proven by restoring it
+#   place: /srv/backups      # default: backups in the state directory
+#   keep: 3                  # of how many upgrades
+
 # checks:                    # yours, besides the recipe's; asked in every rehearsal and cutover
 #   - {{name: a page that must work, path: /some/page, status: 200, contains: some text}}
 #   - {{name: my script, command: [./check.sh, "{{address}}"]}}

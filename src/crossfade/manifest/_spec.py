@@ -9,7 +9,15 @@ from pathlib import Path
 from crossfade.model import Address, Endpoint, Installation, Side
 from crossfade.recipes import CheckSpec, Recipe
 
-__all__ = ["HostSpec", "Limits", "Manifest", "ServiceOverrides", "SideSpec", "TrafficSpec"]
+__all__ = [
+    "BackupSpec",
+    "HostSpec",
+    "Limits",
+    "Manifest",
+    "ServiceOverrides",
+    "SideSpec",
+    "TrafficSpec",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +124,17 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class BackupSpec:
+    """Where cutovers' backups are kept, of how many upgrades, for how many days at most (None: for
+    ever); wanted is False when none is made."""
+
+    place: Path
+    keep: int = 3
+    keep_days: float | None = None
+    wanted: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
     """One site's upgrade.  ``path`` is the manifest's own file; checks are the site's own."""
 
@@ -127,5 +146,6 @@ class Manifest:
     rehearsal: SideSpec
     traffic: TrafficSpec
     limits: Limits
+    backup: BackupSpec
     checks: tuple[CheckSpec, ...]
     recipe: Recipe

@@ -22,6 +22,8 @@ from crossfade.ports._values import (
     Completed,
     CopyReport,
     DatabaseTraits,
+    Kept,
+    KeptBackup,
     Limits,
     Progress,
     Rendering,
@@ -30,9 +32,10 @@ from crossfade.ports._values import (
     TrafficTraits,
     WayBack,
 )
-from crossfade.ports._work import Committing, Journal, Parts, Step, Teller, Work
+from crossfade.ports._work import Backups, Committing, Journal, Parts, Step, Teller, Work
 
 __all__ = [
+    "Backups",
     "Carrier",
     "Carrying",
     "Check",
@@ -49,6 +52,8 @@ __all__ = [
     "Host",
     "Install",
     "Journal",
+    "Kept",
+    "KeptBackup",
     "Limits",
     "Parts",
     "Progress",

@@ -12,6 +12,7 @@ from crossfade.ports._values import (
     Carrying,
     CopyReport,
     DatabaseTraits,
+    Kept,
     Progress,
     Rendering,
     TrafficState,
@@ -114,6 +115,11 @@ class Carrier(Protocol):
 
     def preview(self) -> Carrying:
         """What would be done, by which strategy and why.  Changes nothing."""
+
+    def keep(self, on: Doing, to: Path) -> Kept:
+        """Step backup of a cutover, before ``back_up``: one file of the old database in use at one
+        moment, in the directory ``to``; restored into a scratch database, compared, and that
+        removed.  Raises Failed; what does not compare is a finding that does not hold."""
 
     def back_up(self, on: Doing) -> list[Finding]:
         """Step backup: a consistent copy of the old side in use; or the live feed begins."""
@@ -250,6 +256,9 @@ class Configuration(Protocol):
 
     def render(self, new: Installation) -> Rendering:
         """Read the old side's files and rewrite what must differ.  Changes nothing."""
+
+    def originals(self) -> Mapping[str, bytes]:
+        """Every configuration file of the old side, by its path there.  Raises Failed."""
 
     def active_effects(self, rendering: Rendering) -> tuple[str, ...]:
         """Side effects on the outside that the application, so configured, would have."""

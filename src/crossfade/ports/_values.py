@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from crossfade.model import Address, Finding, Problem, Side
+from crossfade.model import Address, Digest, Finding, Problem, Side
 
 __all__ = [
     "Carrying",
     "Completed",
     "CopyReport",
     "DatabaseTraits",
+    "Kept",
+    "KeptBackup",
     "Limits",
     "Progress",
     "Rendering",
@@ -83,6 +87,45 @@ class Carrying:
     problems: tuple[Problem, ...] = ()
     warnings: tuple[str, ...] = ()
     facts: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A database in a kept backup.
+
+    file is its name in the backup's directory; kind and version are the database program's; digest
+    is the old side's at the moment of the backup; findings have what came of restoring it; how are
+    the commands that restore it by hand, as argv tuples, run in that directory."""
+
+    file: str
+    kind: str
+    version: str
+    digest: Digest
+    findings: tuple[Finding, ...]
+    how: tuple[tuple[str, ...], ...]
+
+    def as_json(self) -> dict[str, object]:
+        """Plain data for ``backup.json``."""
+        tables = {n: [part.count, part.checksum] for n, part in self.digest.parts.items()}
+        return {
+            "file": self.file,
+            "kind": self.kind,
+            "version": self.version,
+            "tables": tables,
+            "restore": [shlex.join(argv) for argv in self.how],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class KeptBackup:
+    """A backup that counts: of which upgrade and attempt, when it was made (wall clock), where it
+    is, and all of its ``backup.json``."""
+
+    upgrade: str
+    attempt: str
+    made: float
+    path: Path
+    about: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)

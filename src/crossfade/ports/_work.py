@@ -18,9 +18,10 @@ from crossfade.ports._drivers import (
     Traffic,
 )
 from crossfade.ports._machines import Host, Install, Service
-from crossfade.ports._values import Limits, Progress, Rendering
+from crossfade.ports._values import KeptBackup, Limits, Progress, Rendering
 
 __all__ = [
+    "Backups",
     "Committing",
     "Journal",
     "Parts",
@@ -71,6 +72,33 @@ class Journal(Protocol):
         """Entries in order: seq, at, run, name, kind, payload."""
 
 
+class Backups(Protocol):
+    """Where kept backups are.  A backup counts from ``finish`` on; nothing else is ever listed."""
+
+    @property
+    def place(self) -> Path:
+        """The directory, on this machine."""
+
+    @property
+    def wanted(self) -> bool:
+        """Whether a cutover makes one."""
+
+    def begin(self, label: str) -> AbstractContextManager[Path]:
+        """An empty private directory for the attempt's backup.  Raises Failed."""
+
+    def finish(self, label: str, about: Mapping[str, object]) -> Path:
+        """It was proven: describe it, make it durable and let it count.  Raises Failed."""
+
+    def discard(self) -> list[str]:
+        """Remove what was begun and never proven; its paths."""
+
+    def surplus(self, coming: str = "") -> list[KeptBackup]:
+        """Which would be removed now, or once the attempt ``coming`` has one."""
+
+    def thin_out(self) -> list[str]:
+        """Remove the surplus; names of what was removed.  Raises Failed."""
+
+
 class Work(Protocol):
     """What a step gets: both sides, the gate, the journal's once(), and places of its own.
 
@@ -91,6 +119,7 @@ class Work(Protocol):
     traffic: Traffic
     configuration: Configuration
     dead_man: DeadMan
+    backups: Backups
     limits: Limits
     directory: Path
     held: ExitStack

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from crossfade.model import Evidence, Finding, PlannedStep, Reversal
+from crossfade.model import Evidence, Finding, PlannedStep, Reversal, Run
 from crossfade.ports import Work
+from crossfade.steps import _keep
 
 __all__ = ["name", "preview", "reversal", "run", "undo"]
 
@@ -14,7 +15,7 @@ reversal = Reversal.FREE
 def preview(work: Work) -> PlannedStep:
     """How each database will be carried, what that needs, and what it touches."""
     plans = {n: carrier.preview() for n, carrier in work.carriers.items()}
-    needs: dict[Path, int] = {}
+    needs = _keep.needs(work, [plan.size for plan in plans.values()])
     needs_there: dict[Path, int] = {}
     for plan in plans.values():
         for total, part in ((needs, plan.needs), (needs_there, plan.needs_there)):
@@ -22,16 +23,19 @@ def preview(work: Work) -> PlannedStep:
                 total[place] = total.get(place, 0) + size
     return PlannedStep(
         name,
-        tuple(action for plan in plans.values() for action in plan.actions),
+        (*_keep.actions(work), *(action for plan in plans.values() for action in plan.actions)),
         reversal,
         touches=tuple(touch for plan in plans.values() for touch in plan.touches),
         needs=needs,
         needs_there=needs_there,
         problems=tuple(problem for plan in plans.values() for problem in plan.problems),
-        warnings=tuple(
-            warning
-            for n, plan in plans.items()
-            for warning in (*_strategy(n, plan.strategy, plan.why), *plan.warnings)
+        warnings=(
+            *_keep.warnings(work),
+            *(
+                warning
+                for n, plan in plans.items()
+                for warning in (*_strategy(n, plan.strategy, plan.why), *plan.warnings)
+            ),
         ),
     )
 
@@ -41,17 +45,30 @@ def _strategy(n: str, strategy: str, why: str) -> tuple[str, ...]:
 
 
 def run(work: Work) -> Evidence:
-    """Copy every database, or start its feed; each carrier proves what it did."""
+    """Copy every database, or start its feed; each carrier proves what it did.
+
+    In a cutover the backup that is kept comes first: no feed waits for it."""
     findings: list[Finding] = []
+    details: dict[str, object] = {}
+    if _keep.keeps(work):
+        findings, details["kept"] = _keep.keep(work)
+    elif work.run is Run.CUTOVER:
+        details["kept"] = "none: backup.when is never"
     for carrier in work.carriers.values():
         findings += carrier.back_up(work)
     if not findings:
         findings.append(Finding.equal("databases to copy", 0, 0, "recipe"))
     strategies = {n: carrier.preview().strategy for n, carrier in work.carriers.items()}
-    return Evidence(name, tuple(findings), {"strategies": strategies})
+    return Evidence(name, tuple(findings), {"strategies": strategies, **details})
 
 
 def undo(work: Work) -> Evidence:
-    """End the feeds.  A rehearsal's copy goes with everything else; a cutover's file is kept."""
+    """End the feeds.  A rehearsal's copy goes with everything else; a backup that was proven stays,
+    half of one goes."""
     findings = [f for carrier in work.carriers.values() for f in carrier.let_go()]
-    return Evidence(name, tuple(findings), {"left": str(work.directory / "backup")})
+    left = work.directory / "backup"
+    if _keep.keeps(work):
+        work.backups.discard()
+        work.here.remove(left)
+        left = work.backups.place
+    return Evidence(name, tuple(findings), {"left": str(left)})

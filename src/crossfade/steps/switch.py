@@ -7,6 +7,7 @@ out and switches by itself.
 
 import time
 
+from crossfade.errors import Failed
 from crossfade.model import Evidence, Finding, PlannedStep, Reversal
 from crossfade.ports import Parts, Work
 from crossfade.steps._switch import change_at_boot, switch_to, take_token
@@ -22,6 +23,7 @@ def preview(work: Work) -> PlannedStep:
     actions = (
         f"commit; point {work.traffic.listen} at {work.new.installation.address}; release",
         f"watch for {work.limits.watch:.0f} s",
+        *(f"remove the older backup {b.path}" for b in work.backups.surplus(_coming(work))),
     )
     boots = "the old side is no longer started at boot (after a rollback it is again)"
     touches = (boots,) if work.old.service.at_boot() else ()
@@ -53,7 +55,29 @@ def finish(work: Work) -> Evidence:
     work.pause_began = None
     change_at_boot(work.new, work.old)
     work.old.service.stop(work.limits.stop)  # ends the one that was loaded for going back
-    return Evidence(name, (*findings, *watch(work, work.new)), {"pause_ended": ended})
+    findings += watch(work, work.new)
+    if work.backups.wanted:
+        work.here.remove(work.directory / "backup")  # what the restore took; the kept one stays
+    return Evidence(name, (*findings, *_thin_out(work)), {"pause_ended": ended})
+
+
+def _coming(work: Work) -> str:
+    """The attempt whose backup will be the newest."""
+    return work.label if work.backups.wanted else ""
+
+
+def _thin_out(work: Work) -> list[Finding]:
+    """Older upgrades' backups go.  What cannot be removed is told, and no reason to fail."""
+    wanted = [backup.path.name for backup in work.backups.surplus()]
+    if not wanted:
+        return []
+    try:
+        seen = ", ".join(work.backups.thin_out())
+    except Failed as error:
+        seen = f"{error.what} {error.where}"
+        work.tell(f"older backups stay: {seen}")
+    claim = "older upgrades' backups are removed"
+    return [Finding(claim, ", ".join(wanted), seen, str(work.backups.place), True)]
 
 
 def keep_fences(work: Work) -> None:

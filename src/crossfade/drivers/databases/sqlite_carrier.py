@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from crossfade.model import Digest, Finding
-from crossfade.ports import Carrying, Doing, WayBack
+from crossfade.ports import Carrying, Doing, Kept, Progress, WayBack
 
 if TYPE_CHECKING:
     from crossfade.drivers.databases.sqlite import SqliteDatabase
     from crossfade.drivers.databases.sqlite_far import FarSqlite
 
 __all__ = ["SqliteCarrier"]
+
+_TRIES, _SMALL = 5, 16_000_000
 
 
 class SqliteCarrier:
@@ -28,6 +33,7 @@ class SqliteCarrier:
         self.old = old
         self.new = new
         self.directory = directory
+        self._taken = False
 
     def preview(self) -> Carrying:
         """Copied once before the pause and once inside it."""
@@ -41,10 +47,49 @@ class SqliteCarrier:
             needs_there={self.new.path.parent: 2 * size},
         )
 
+    def keep(self, on: Doing, to: Path) -> Kept:
+        """A copy, put in place once as a database and read as a whole; ``back_up`` takes it."""
+        file, trial = to / f"{quote(self.name, safe=' ')}.sqlite", to / "restored.sqlite"
+        restored = self._at(self.name, trial)
+        with on.progress(f"backing up database {self.name}") as bar:
+            there, still = self._copied(file, bar)
+        try:
+            restored.place(file)
+            digest = restored.digest()
+        finally:
+            restored.remove()
+        differing = there.differences(digest)
+        seen = str(digest)
+        if differing:
+            seen += f"; {'differs' if still else 'in use meanwhile'}: {', '.join(differing[:5])}"
+        claim = f"database {self.name}, restored from its backup, is equal on both sides"
+        source = "rows and checksum of every table, on both sides"
+        equal = Finding(claim, str(there), seen, source, not (differing and still))
+        _same_file(file, self._kept("backup"))
+        self._taken = True
+        how = (("cp", file.name, f"RESTORED/{self.old.path.name}"),)
+        findings = (self._at(self.name, file).sound(), equal)
+        return Kept(file.name, "sqlite", self.old.version(), digest, findings, how)
+
+    def _copied(self, to: Path, bar: Progress) -> tuple[Digest, bool]:
+        """A copy and the old side's digest, and whether nobody wrote between the two.
+
+        A snapshot that both could be taken from would be a file of ours beside the old database.
+        So a small one is tried again; of a busy one the tables that stand still are compared."""
+        for _ in range(_TRIES if self.old.size() < _SMALL else 1):
+            before = self.old.position()
+            self.old.copy_to(to, bar)
+            digest = self.old.digest()
+            still = self.old.position() == before
+            if still:
+                break
+        return digest, still
+
     def back_up(self, on: Doing) -> list[Finding]:
         """A copy in the attempt's own place, proven by SQLite's integrity check."""
         with on.timed(f"copy {self.name}"), on.progress(f"copying database {self.name}") as bar:
-            self.old.copy_to(self._kept("backup"), bar)
+            if not self._taken:
+                self.old.copy_to(self._kept("backup"), bar)
         with on.timed(f"verify {self.name}"):
             return [self._copy("backup").sound()]
 
@@ -133,6 +178,20 @@ class SqliteCarrier:
         return self.directory / kind / self.name
 
     def _copy(self, kind: str) -> SqliteDatabase:
+        return self._at(self.name, self._kept(kind))
+
+    @staticmethod
+    def _at(name: str, path: Path) -> SqliteDatabase:
         from crossfade.drivers.databases.sqlite import SqliteDatabase
 
-        return SqliteDatabase(self.name, self._kept(kind))
+        return SqliteDatabase(name, path)
+
+
+def _same_file(kept: Path, to: Path) -> None:
+    """Nobody writes to either, so they may be one; on another file system it is copied."""
+    to.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    to.unlink(missing_ok=True)
+    try:
+        os.link(kept, to)
+    except OSError:
+        shutil.copy2(kept, to)

@@ -7,8 +7,9 @@ from urllib.parse import quote
 
 from crossfade.drivers.databases.mysql import digests, kept_fence, programs
 from crossfade.drivers.databases.mysql.base_copy import session_of
-from crossfade.drivers.databases.mysql.catalog import Catalog, read_catalog
-from crossfade.drivers.databases.mysql.connect import Conn, explained, fetch, ident, run
+from crossfade.drivers.databases.mysql.catalog import Catalog, floats, read_catalog
+from crossfade.drivers.databases.mysql.connect import explained, ident, run
+from crossfade.drivers.databases.mysql.kept import loaded
 from crossfade.errors import Failed
 from crossfade.model import Endpoint, Finding
 from crossfade.ports import Doing
@@ -49,34 +50,16 @@ def _reads_back(
     name: str, old: Endpoint, new: Endpoint, file: Path, tag: str, catalog: Catalog
 ) -> Finding:
     """Rows and checksums of the archive, loaded again, are those of the old database."""
-    scratch = f"{tag}_archive"
-    with explained("read the archive back", new), session_of(new) as conn:
-        try:
-            run(conn, f"drop database if exists {ident(scratch)}")
-            run(conn, f"create database {ident(scratch)} character set {catalog.charset}")
-            programs.load_from(new, scratch, file, old.database)
-            run(conn, f"use {ident(scratch)}")
-            there = digests.whole([conn], catalog.tables)
-        finally:
-            run(conn, f"drop database if exists {ident(scratch)}")
+    there = loaded(new, f"{tag}_archive", file, catalog)
     with explained("read the old database", old), session_of(old, old.database) as conn:
         here = digests.whole([conn], catalog.tables)
-        floats = _floats(conn, catalog)
-    differing = [n for n in here.differences(there) if n not in floats]
+        rounded = floats(conn, catalog)
+    differing = [n for n in here.differences(there) if n not in rounded]
     seen = str(there) + (f"; differs in {', '.join(differing[:5])}" if differing else "")
-    if floats:
-        seen += f"; compared by rows only, for FLOAT is dumped rounded: {', '.join(sorted(floats))}"
-    wrong = [n for n in floats if here.parts[n].count != there.parts[n].count]
+    if rounded:
+        seen += (
+            f"; compared by rows only, for FLOAT is dumped rounded: {', '.join(sorted(rounded))}"
+        )
+    wrong = [n for n in rounded if here.parts[n].count != there.parts[n].count]
     claim = f"the archive of database {name} reads back"
     return Finding(claim, str(here), seen, "loaded and compared", not differing and not wrong)
-
-
-def _floats(conn: Conn, catalog: Catalog) -> set[str]:
-    """Tables with FLOAT columns, which the client's dump rounds to six digits."""
-    rows = fetch(
-        conn,
-        "select distinct table_name from information_schema.columns"
-        " where table_schema = %s and data_type = 'float'",
-        (catalog.name,),
-    )
-    return {str(row[0]) for row in rows}

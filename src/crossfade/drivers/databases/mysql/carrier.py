@@ -7,12 +7,12 @@ directory that has the tag's name, beside those of the attempts.
 from __future__ import annotations
 
 import contextlib
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from crossfade.drivers.databases.early import Early
-from crossfade.drivers.databases.mysql import marks, preflight, schema
+from crossfade.drivers.databases.mysql import kept, marks, preflight, programs, schema
 from crossfade.drivers.databases.mysql.archive import archive_and_remove
 from crossfade.drivers.databases.mysql.base_copy import BaseCopy, session_of
 from crossfade.drivers.databases.mysql.catalog import (
@@ -31,7 +31,7 @@ from crossfade.drivers.databases.mysql.ways import Back, Way
 from crossfade.drivers.databases.postgres.remembered import Remembered
 from crossfade.errors import Failed
 from crossfade.model import Finding, Problem
-from crossfade.ports import Carrying, Doing, WayBack
+from crossfade.ports import Carrying, Doing, Kept, WayBack
 
 if TYPE_CHECKING:
     from crossfade.drivers.databases.mysql.database import MysqlDatabase
@@ -97,10 +97,15 @@ class MysqlCarrier:
             actions=self._actions(streams=streams),
             touches=(),
             needs={} if streams else {self.directory: catalog.size},
-            problems=tuple(verdict.problems),
+            problems=(*verdict.problems, *_without_programs()),
             warnings=tuple(warnings),
             facts=self._facts(),
         )
+
+    def keep(self, on: Doing, to: Path) -> Kept:
+        """A dump of one moment, restored on the new server."""
+        rate = self.base.rate
+        return kept.keep(self.name, self.old, self.new, to, self.tag, on, rate=rate)
 
     def back_up(self, on: Doing) -> list[Finding]:
         """A dump of the old side, or the beginning of its feed."""
@@ -166,14 +171,16 @@ class MysqlCarrier:
 
     def leavings(self) -> tuple[str, ...]:
         """What of both feeds stands on the servers."""
-        return (*self._stream.standing(), *self._back.standing())
+        scratch = kept.standing(self.new, self.tag)
+        return (*self._stream.standing(), *self._back.standing(), *scratch)
 
     def let_go(self) -> list[Finding]:
         """Both feeds are removed from both servers."""
         self._way_back.settle()
         failures: list[Failed] = []
         removed: list[str] = []
-        for remove in (self._stream.let_go, self._back.let_go):
+        scratch = partial(kept.let_go, self.new, self.tag)
+        for remove in (self._stream.let_go, self._back.let_go, scratch):
             try:
                 removed += remove()
             except Failed as error:
@@ -255,3 +262,14 @@ class MysqlCarrier:
             f"copy {what} from one snapshot while it is in use, and prove it equal",
             f"let the new side follow every change to {what}, and compare what changed",
         )
+
+
+def _without_programs() -> list[Problem]:
+    """What the kept backup and the archive are made and read with."""
+    try:
+        programs.find_program("dump")
+        programs.find_program("client")
+    except Failed as error:
+        seen = Finding("the backup can be made", "yes", error.what, error.where, False)
+        return [Problem(error.code, seen, "crossfade plan")]
+    return []

@@ -18,6 +18,7 @@ __all__ = [
     "Table",
     "definitions",
     "fingerprint",
+    "floats",
     "read_catalog",
     "read_names",
 ]
@@ -321,3 +322,14 @@ def _without_counter(statement: str) -> str:
     head, line, tail = statement.rpartition("\n")
     words = [word for word in tail.split(" ") if not word.startswith("AUTO_INCREMENT=")]
     return head + line + " ".join(words)
+
+
+def floats(conn: Conn, catalog: Catalog) -> set[str]:
+    """Tables with FLOAT columns, which the client's dump rounds to six digits."""
+    rows = fetch(
+        conn,
+        "select distinct table_name from information_schema.columns"
+        " where table_schema = %s and data_type = 'float'",
+        (catalog.name,),
+    )
+    return {str(row[0]) for row in rows}

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import tempfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from crossfade.drivers.databases.mysql.catalog import read_catalog
@@ -26,6 +26,8 @@ from crossfade.model import Endpoint, Finding
 
 __all__ = ["access", "dump_to", "find_program", "load_from", "whole"]
 
+_BLOCK = 1 << 18
+Taken = Callable[[bytes], None]
 _NAMES = {"dump": ("mariadb-dump", "mysqldump"), "client": ("mariadb", "mysql")}
 
 
@@ -65,8 +67,10 @@ def access(endpoint: Endpoint) -> Iterator[str]:
         yield f"--defaults-file={file}"
 
 
-def dump_to(endpoint: Endpoint, file: Path) -> int:
-    """A compressed dump with everything of the database, at one moment; returns its bytes."""
+def dump_to(endpoint: Endpoint, file: Path, taken: Taken | None = None) -> int:
+    """A compressed dump with everything of the database, at one moment; returns its bytes.
+
+    taken is called with each block as it comes; what it raises ends the dump."""
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     partial = file.with_name(file.name + ".partial")
     options: tuple[str, ...] = (
@@ -77,7 +81,7 @@ def dump_to(endpoint: Endpoint, file: Path) -> int:
     with access(endpoint) as by, partial.open("wb") as opened:
         partial.chmod(0o600)
         writer = (find_program("dump"), by, *options, endpoint.database)
-        _piped(writer, ("gzip", "-1"), opened.fileno(), endpoint)
+        _piped(writer, ("gzip", "-1"), opened.fileno(), endpoint, taken)
         opened.seek(0, os.SEEK_END)
         opened.write(gzip.compress(_events(endpoint).encode()))
         opened.flush()
@@ -110,7 +114,8 @@ def load_from(endpoint: Endpoint, database: str, file: Path, was: str) -> None:
     Failed."""
     before, after = (f"nextval({ident(name)}.".encode() for name in (was, database))
     with access(endpoint) as by, tempfile.TemporaryFile() as words:
-        client = (find_program("client"), by, "--binary-mode", database)
+        unlogged = "--init-command=set sql_log_bin = 0"  # for a scratch database of ours
+        client = (find_program("client"), by, unlogged, "--binary-mode", database)
         reader = subprocess.Popen(
             client, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=words
         )
@@ -140,21 +145,33 @@ def _first_part(file: Path) -> Iterator[bytes]:
     yield rest
 
 
-def _piped(writer: Sequence[str], reader: Sequence[str], out: int, endpoint: Endpoint) -> None:
-    """Run two programs, one feeding the other; both must end well."""
+def _piped(
+    writer: Sequence[str], reader: Sequence[str], out: int, endpoint: Endpoint, taken: Taken | None
+) -> None:
+    """Run two programs, one feeding the other, through ``taken``; both must end well."""
     with tempfile.TemporaryFile() as words:
+        second = None
         first = subprocess.Popen(
             writer, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=words
         )
         assert first.stdout is not None  # noqa: S101  a pipe was asked for
         try:
-            second = subprocess.Popen(reader, stdin=first.stdout, stdout=out, stderr=words)
+            source = first.stdout if taken is None else subprocess.PIPE
+            second = subprocess.Popen(reader, stdin=source, stdout=out, stderr=words)
+            if taken is not None and second.stdin is not None:
+                with contextlib.suppress(BrokenPipeError), second.stdin as sink:
+                    while block := os.read(first.stdout.fileno(), _BLOCK):
+                        taken(block)
+                        sink.write(block)
             first.stdout.close()
             statuses = (second.wait(), first.wait())
         finally:
+            first.stdout.close()
             if first.poll() is None:
                 first.kill()
                 first.wait()
+            if second is not None:
+                second.wait()
         if any(statuses):
             words.seek(0)
             said = words.read().decode("utf-8", "replace").strip().splitlines()[-3:]

@@ -6,7 +6,7 @@ directory that has the tag's name, beside those of the attempts.
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 from crossfade.drivers.databases.early import Early
@@ -14,6 +14,7 @@ from crossfade.drivers.databases.postgres import (
     fence,
     fence_proof,
     identities,
+    kept,
     leaving,
     place,
     preflight,
@@ -33,7 +34,7 @@ from crossfade.drivers.databases.postgres.snapshot_copy import SnapshotCopy
 from crossfade.drivers.databases.postgres.stream import StreamWay
 from crossfade.errors import Failed
 from crossfade.model import Endpoint, Finding, Problem
-from crossfade.ports import Carrying, Doing, WayBack
+from crossfade.ports import Carrying, Doing, Kept, WayBack
 
 __all__ = ["PostgresCarrier"]
 
@@ -88,6 +89,11 @@ class PostgresCarrier:
             warnings=tuple(dict.fromkeys(self._warnings(verdict))),
             facts=inventory.facts,
         )
+
+    def keep(self, on: Doing, to: Path) -> Kept:
+        """A dump of one snapshot, restored on the new server."""
+        old, new, tag, known = self.old, self.new, self.tag, self._inventory
+        return kept.keep(self.name, old, new, to, tag, known, on, rate=self.rate)
 
     def back_up(self, on: Doing) -> list[Finding]:
         """A dump of the old side, or the beginning of its feed."""
@@ -153,6 +159,7 @@ class PostgresCarrier:
         """What of both feeds stands on the servers."""
         back = self._reverse(bare=True).names
         found = leaving.standing(self.old, self.new, self.names)
+        found += kept.standing(self.new, self.tag)
         return (*found, *leaving.standing(self.new, self.old, back, sides=("new", "old")))
 
     def let_go(self) -> list[Finding]:
@@ -160,7 +167,8 @@ class PostgresCarrier:
         self._way_back.settle()
         failures: list[Failed] = []
         removed: list[str] = []
-        for remove in (self._forward_gone, self._reverse(bare=True).let_go):
+        scratch = partial(kept.let_go, self.new, self.tag)
+        for remove in (self._forward_gone, self._reverse(bare=True).let_go, scratch):
             try:
                 removed += remove()
             except Failed as error:
