@@ -105,18 +105,20 @@ def _tree(work: Work, name: str, tree: Files, to: Path) -> tuple[Finding, Digest
     before = tree.position()
     here = tree.digest()
     if tree.position() != before or here.differences(copy.digest()):
+        before = tree.position()
         tree.copy_to(copy)
         here = tree.digest()
     there = copy.digest()
     for index in (to / "files").glob(".*"):  # what a further pass would know
         index.unlink()
     changed = here.differences(there)
-    few = len(changed) <= max(10, there.count // 2)
+    in_use = tree.position() != before and len(changed) <= max(10, there.count // 2)
     seen = f"{there.count} entries, {there.checksum}"
     if changed:
-        seen += f"; {len(changed)} of them in use"
+        seen += f"; {len(changed)} of them differ{', in use' if in_use else ''}"
     claim = f"the backup of tree {name} reads back as the old side's"
-    return Finding(claim, f"{here.count} entries, {here.checksum}", seen, "digests", few), there
+    expected = f"{here.count} entries, {here.checksum}"
+    return Finding(claim, expected, seen, "digests", in_use or not changed), there
 
 
 def _configuration(work: Work, to: Path) -> Finding:
