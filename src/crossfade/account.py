@@ -31,7 +31,7 @@ OUTCOMES = {
     Run.REHEARSAL: {"done": "rehearsed", "failed": "rehearsal-failed"},
     Run.CUTOVER: {"done": "done", "went-back": "went-back"},
     Run.ROLLBACK: {"done": "rolled-back", "went-back": "went-back"},
-    Run.RETIRE: {"done": "retired"},
+    Run.RETIRE: {"done": "retired", "went-back": "done"},
 }
 NEXT = {
     "planned": "crossfade rehearse",
@@ -67,9 +67,13 @@ class Accountable(Protocol):
     def again(self, label: str) -> AttemptWork:
         """Work for an attempt that was begun before."""
 
+    def provisioned(self) -> list[dict[str, str]]:
+        """The machines that upgrades have made for the sides: side, name, address, state."""
+
 
 def status(site: Accountable) -> dict[str, Any]:
-    """How things stand, as plain data: live, sentence, going_back, running, runs, next."""
+    """How things stand, as plain data: live, sentence, going_back, running, runs, machines,
+    next."""
     state = _look(site)
     records = list(history.runs(site.journal))
     outcome = _outcome(records)
@@ -81,6 +85,7 @@ def status(site: Accountable) -> dict[str, Any]:
         "going_back": f"{price}: {sentence}",
         "running": held[0] if held else "",
         "runs": [{"label": r.label, "outcome": r.outcome} for r in records],
+        "machines": site.provisioned(),
         "outcome": outcome,
         "gate": None
         if state is None
@@ -118,7 +123,9 @@ def _price(
     """What going back costs now (promise P8)."""
     if state is None or state.side is Side.OLD:
         return "free", "the old side serves; there is nothing to go back from"
-    if any(r.run is Run.RETIRE and r.outcome == "done" for r in records):
+    machine = next((m for m in site.provisioned() if m["side"] == "old"), None)
+    going = machine is not None and machine["state"] != "made"
+    if going or any(r.run is Run.RETIRE and r.outcome == "done" for r in records):
         return "impossible", "the old side is retired; its archive is all that is left"
     writes = state.writes_since_switch
     if writes == 0:

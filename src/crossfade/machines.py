@@ -8,6 +8,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any, cast
 
 from crossfade.drivers import driver
 from crossfade.drivers.containers import Engine
@@ -18,6 +19,7 @@ from crossfade.drivers.services.container_text import Changes
 from crossfade.drivers.services.docker import DockerService, DockerSpec
 from crossfade.drivers.services.spawn import ProcessSpec
 from crossfade.drivers.services.systemd import SystemdService, UnitSpec
+from crossfade.errors import Failed
 from crossfade.manifest import HostSpec, Manifest, SideSpec, is_reference, resolve
 from crossfade.model import Endpoint, Installation, Side
 from crossfade.ports import Database, Files, Host, Service
@@ -25,6 +27,23 @@ from crossfade.recipes import PartSpec, fill
 from crossfade.serving import process_spec
 
 __all__ = ["Machines"]
+
+
+class UnmadeHost:
+    """A machine that is not made yet: whatever is asked of it is refused."""
+
+    here = False
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __getattr__(self, name: str) -> Any:
+        raise Failed(
+            "machine-not-made",
+            "The machine of the new side is not made yet.",
+            where=f"new.host.provision; {name} was asked of {self.name}",
+            next="crossfade provision",
+        )
 
 
 @dataclass
@@ -45,6 +64,8 @@ class Machines:
 
     def host_of(self, spec: SideSpec, there: Installation) -> Host:
         """The machine of a side.  One that is reached by a connection is made once."""
+        if spec.host.unmade:
+            return cast(Host, UnmadeHost(spec.host.name))
         environment = self.environment(spec, there)
         if spec.host.driver == "local":
             made: Host = driver("hosts", "local")(

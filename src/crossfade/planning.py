@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from crossfade.engine import history
-from crossfade.errors import Refused
-from crossfade.model import Finding, Plan, PlannedStep, Problem
+from crossfade.errors import Failed, Refused
+from crossfade.model import Finding, Plan, PlannedStep, Problem, Reversal
 from crossfade.ports import Host, Step, Work
 
-__all__ = ["make_plan", "refuse_problems"]
+__all__ = ["made_first", "make_plan", "refuse_problems"]
+
+_UNMADE = "machine-not-made"
 
 
 def make_plan(
@@ -20,7 +22,7 @@ def make_plan(
     rehearsal: history.Record | None,
 ) -> Plan:
     """The plan of one run.  rehearsal is the last green one, for the prediction."""
-    planned = tuple(step.preview(work) for step in steps)
+    planned = tuple(_previewed(step, work) for step in steps)
     disk = _disk(work, planned)
     problems = [problem for step in planned for problem in step.problems]
     problems += [
@@ -50,6 +52,21 @@ def make_plan(
     )
 
 
+def made_first(words: str) -> tuple[PlannedStep, ...]:
+    """What is planned before everything else: the new side's machine."""
+    return (PlannedStep("provision", (words,), Reversal.FREE),)
+
+
+def _previewed(step: Step, work: Work) -> PlannedStep:
+    """What a step would do, as far as it can be looked at."""
+    try:
+        return step.preview(work)
+    except Failed as failed:
+        if failed.code != _UNMADE:
+            raise
+        return PlannedStep(step.name, ("is planned when the machine is there",), step.reversal)
+
+
 def _disk(work: Work, planned: Sequence[PlannedStep]) -> dict[str, tuple[int, int]]:
     """Bytes needed and free for each file system, named by the first place on it."""
     first: dict[str, tuple[str, Host, Path]] = {}
@@ -57,7 +74,12 @@ def _disk(work: Work, planned: Sequence[PlannedStep]) -> dict[str, tuple[int, in
     for step in planned:
         for host, places in ((work.here, step.needs), (work.new.host, step.needs_there)):
             for place, size in places.items():
-                system = host.file_system(place)
+                try:
+                    system = host.file_system(place)
+                except Failed as failed:
+                    if failed.code != _UNMADE:
+                        raise
+                    continue
                 far = "" if host.name == work.here.name else f" on {host.name}"
                 first.setdefault(system, (f"{place}{far}", host, place))
                 needed[system] = needed.get(system, 0) + size

@@ -10,7 +10,7 @@ from hashlib import sha256
 from crossfade.drivers.services.spawn import ProcessSpec
 from crossfade.manifest import Manifest, SideSpec, is_reference
 from crossfade.model import Address, Installation, Side
-from crossfade.ports import Check, Database, Files, Host, Install, Service
+from crossfade.ports import Check, Database, Files, Host, Install, Machine, Service
 from crossfade.recipes import fill
 
 __all__ = ["Joined", "held_installation", "process_spec"]
@@ -36,6 +36,7 @@ class Joined:
     find_databases: Callable[[], Mapping[str, Database]]
     find_files: Callable[[], Mapping[str, Files]]
     find_jobs: Callable[[], list[str]]
+    machine: Machine | None = None
 
     @cached_property
     def databases(self) -> Mapping[str, Database]:

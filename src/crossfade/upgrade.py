@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from typing import Protocol
 
 from crossfade import steps
@@ -15,9 +16,9 @@ from crossfade.engine import history
 from crossfade.engine.attempt import finished, run_all, settle
 from crossfade.engine.situation import situation
 from crossfade.engine.work import AttemptWork
-from crossfade.errors import CrossfadeError, Failed, NeedsYou, Refused
+from crossfade.errors import CrossfadeError, Failed, NeedsYou, Refused, UsageError
 from crossfade.model import Plan, Run, Side
-from crossfade.planning import make_plan, refuse_problems
+from crossfade.planning import made_first, make_plan, refuse_problems
 from crossfade.ports import Journal
 from crossfade.steps import handback
 
@@ -27,9 +28,11 @@ __all__ = [
     "cut_over",
     "leavings",
     "preview",
+    "provision",
     "rehearse",
     "retire",
     "roll_back",
+    "unprovision",
 ]
 
 STORY = {
@@ -46,6 +49,19 @@ class Site(Protocol):
     @property
     def journal(self) -> Journal:
         """The record of this upgrade."""
+
+    @property
+    def unmade(self) -> bool:
+        """Whether the new side's machine is still to be made."""
+
+    def making(self) -> str:
+        """What making it would do, in words."""
+
+    def make_machine(self) -> None:
+        """Make it, unless it is there.  Raises Failed."""
+
+    def remove_machine(self) -> None:
+        """Remove the new side's machine, if there is one.  Raises Failed."""
 
     def machines_leavings(self) -> list[str]:
         """What a killed run left on machines and no run needs.  Changes nothing."""
@@ -70,8 +86,13 @@ class Site(Protocol):
 
 
 def preview(site: Site, run: Run = Run.CUTOVER, *, unmuted: bool = False) -> Plan:
-    """What a run would do.  Changes nothing."""
+    """What a run would do.  Changes nothing.  What is to be looked at on a machine that is not made
+    yet is left out."""
     work = site.begin(run, unmuted=unmuted)
+    if site.unmade:
+        plan = make_plan(work, STORY[run], {}, None)
+        first = made_first(site.making()) if run in (Run.REHEARSAL, Run.CUTOVER) else ()
+        return replace(plan, steps=(*first, *plan.steps))
     rehearsal = history.last(site.journal, Run.REHEARSAL, "done")
     return make_plan(work, STORY[run], site.world(work), rehearsal)
 
@@ -84,6 +105,10 @@ def rehearse(site: Site, *, unmuted: bool = False) -> None:
         settle(site.journal, site.again, STORY)
         work = site.begin(Run.REHEARSAL, unmuted=unmuted)
         _must_serve(work, Side.OLD, "There is nothing left to rehearse.")
+        if site.unmade:  # a machine costs something: first all that can be known without it
+            refuse_problems(preview(site, Run.REHEARSAL, unmuted=unmuted))
+            _make_machine(site)
+            work = site.begin(Run.REHEARSAL, unmuted=unmuted)
         plan = make_plan(work, STORY[Run.REHEARSAL], site.world(work), None)
         refuse_problems(plan)
         run_all(work, STORY[Run.REHEARSAL], plan, world=lambda: site.world(work))
@@ -98,6 +123,8 @@ def cut_over(site: Site) -> None:
             return  # it had passed the commit point; now it is finished
         work = site.begin(Run.CUTOVER)
         _must_serve(work, Side.OLD, "The cutover is done already.")
+        if site.unmade:
+            raise _not_rehearsed()
         world, rehearsal = site.world(work), history.last(site.journal, Run.REHEARSAL)
         plan = make_plan(work, STORY[Run.CUTOVER], world, rehearsal)
         refuse_problems(plan)
@@ -143,6 +170,63 @@ def retire(site: Site) -> None:
         run_all(work, STORY[Run.RETIRE], plan)
 
 
+def provision(site: Site) -> None:
+    """Make the new side's machine, unless it is there.  Raises Failed."""
+    with _verb(site, "provision"):
+        settle(site.journal, site.again, STORY)
+        if site.unmade:
+            _must_serve(site.begin(Run.CUTOVER), Side.OLD, "The new side serves already.")
+        _make_machine(site)
+
+
+def unprovision(site: Site) -> None:
+    """Remove the new side's machine, which was given up, with everything that is on it.
+
+    Raises Refused while the new side serves, Failed when the machine does not go."""
+    # the gate is told nothing: a later upgrade, with another manifest, may be at work with it
+    with _verb(site, "provision --remove", introduces=False):
+        _must_be_given_up(site)
+        for work in _idle(site):
+            try:
+                for carrier in work.carriers.values():
+                    carrier.let_go()
+            except CrossfadeError as error:  # a machine that does not answer is removed as well
+                work.tell(f"databases were not let go: {error}")
+        with _half_made(site):
+            site.remove_machine()
+
+
+def _make_machine(site: Site) -> None:
+    with _half_made(site):
+        site.make_machine()
+
+
+@contextmanager
+def _half_made(site: Site) -> Iterator[None]:
+    """Errors from here are no refusals: there may be a machine."""
+    try:
+        yield
+    except UsageError:
+        raise
+    except CrossfadeError as error:
+        who = situation(site.begin(Run.CUTOVER))
+        error.now = error.now or f"There may be a machine of this upgrade.  {who}"
+        raise
+
+
+def _must_be_given_up(site: Site) -> None:
+    """The new side serves nobody, and nothing that it alone has is needed."""
+    if unfinished := history.unfinished(site.journal):
+        what = f"{unfinished.label} was interrupted and is not settled."
+        raise Refused("run-unfinished", what, next="crossfade doctor --fix")
+    work = site.begin(Run.CUTOVER)
+    state, new = work.traffic.look(), work.new.installation
+    serves = state is not None and state.targets[state.side] == new.address
+    if serves or history.new_is_authoritative(site.journal):
+        what = "The new side serves, or served last; its machine is not removed."
+        raise Refused("new-side-serves", what, where=str(new.address), next="crossfade status")
+
+
 def leavings(site: Site) -> tuple[str, ...]:
     """What this upgrade left on databases' servers and machines and does not need now.  Changes
     nothing."""
@@ -169,6 +253,8 @@ def clean_up(site: Site) -> None:
 def _idle(site: Site) -> Iterator[AttemptWork]:
     """Work whose carriers are not in use: a rehearsal's always, and, while the old side serves, a
     cutover's; while the new one does, they keep the way back."""
+    if site.unmade:
+        return
     yield site.begin(Run.REHEARSAL)
     work = site.begin(Run.CUTOVER)
     state = work.traffic.look()
@@ -177,11 +263,13 @@ def _idle(site: Site) -> Iterator[AttemptWork]:
 
 
 @contextmanager
-def _verb(site: Site, name: str) -> Iterator[None]:
-    """Hold the lease; give errors from before the first step their third and fourth sentence."""
+def _verb(site: Site, name: str, *, introduces: bool = True) -> Iterator[None]:
+    """Hold the lease, and tell the gate which side is where; give errors from before the first
+    step their third and fourth sentence."""
     try:
         with site.lease(name):
-            site.introduce()
+            if introduces:
+                site.introduce()
             yield
     except CrossfadeError as error:
         if error.now:
@@ -203,11 +291,7 @@ def _must_serve(work: AttemptWork, side: Side, otherwise: str) -> None:
 def _must_be_rehearsed(rehearsal: history.Record | None, now: Mapping[str, str]) -> None:
     """The last rehearsal is green, and the world is still as it was then."""
     if rehearsal is None or rehearsal.ended is None or rehearsal.outcome != "done":
-        raise Refused(
-            "not-rehearsed",
-            "There is no green rehearsal of this plan.",
-            next="crossfade rehearse",
-        )
+        raise _not_rehearsed()
     then = rehearsal.ended["payload"]["world"]
     changed = sorted(name for name in {*then, *now} if then.get(name) != now.get(name))
     if changed:
@@ -220,6 +304,11 @@ def _must_be_rehearsed(rehearsal: history.Record | None, now: Mapping[str, str])
             ),
             next="crossfade rehearse",
         )
+
+
+def _not_rehearsed() -> Refused:
+    what = "There is no green rehearsal of this plan."
+    return Refused("not-rehearsed", what, next="crossfade rehearse")
 
 
 def _must_fit(work: AttemptWork, plan: Plan) -> None:

@@ -23,6 +23,7 @@ from crossfade.machines import Machines
 from crossfade.manifest import HostSpec, Manifest, SideSpec, load, resolve
 from crossfade.model import Installation, Run, Side
 from crossfade.ports import Check, Host, Install, Limits, Teller, Traffic
+from crossfade.provisioning import Provisioning
 from crossfade.recipes import CheckSpec, fill
 from crossfade.serving import Joined, held_installation, process_spec
 
@@ -38,6 +39,10 @@ class WiredSite:
     teller: Teller = field(default_factory=Silent)
     max_pause: float | None = None
     copy_rate: float | None = None
+
+    def __post_init__(self) -> None:
+        self.provisioning = Provisioning(self.manifest, self.journal, self._label, self.teller)
+        self.manifest = self.provisioning.manifest()
 
     @property
     def upgrade(self) -> str:
@@ -93,6 +98,34 @@ class WiredSite:
             return bool(found) and found[0].outcome not in ("running", "done")
         finally:
             journal.close()
+
+    @property
+    def unmade(self) -> bool:
+        """Whether the new side's machine is still to be made."""
+        return self.manifest.new.host.unmade
+
+    def making(self) -> str:
+        """What making it would do, in words."""
+        return self.provisioning.making()
+
+    def make_machine(self) -> None:
+        """Make it, unless it is there.  Raises Failed, UsageError(nothing-to-provision)."""
+        self.provisioning.make()
+        self._look_again()
+        self.introduce()
+
+    def remove_machine(self) -> None:
+        """Remove the new side's machine, if there is one.  Raises Failed."""
+        self.provisioning.remove(Side.NEW)
+        self._look_again()
+
+    def _look_again(self) -> None:
+        self.manifest = self.provisioning.manifest()
+        self.__dict__.pop("machines", None)
+
+    def provisioned(self) -> list[dict[str, str]]:
+        """The machines that upgrades have made for the sides: side, name, address, state."""
+        return self.provisioning.account()
 
     def machines_leavings(self) -> list[str]:
         """What a killed run left on machines and no run needs.  Changes nothing."""
@@ -214,6 +247,7 @@ class WiredSite:
                 part.name: self.machines.tree(part, there, host) for part in recipe.files
             },
             find_jobs=lambda: self._jobs(spec, host),
+            machine=self.provisioning.machine_of(side),
         )
 
     def _install(self, spec: SideSpec, host: Host, packages: tuple[str, ...]) -> Install:
@@ -321,7 +355,7 @@ class WiredSite:
 def _host_in_words(host: HostSpec) -> str:
     """The machine as the plan remembers it; a container with how it is made."""
     if host.driver != "docker":
-        return host.name
+        return f"{host.name} ({host.machine})" if host.machine else host.name
     mounts = [f"{path}={source}" for path, source in host.mounts]
     return " ".join((host.name, host.image, str(host.listens), *mounts, *host.command))
 

@@ -24,6 +24,7 @@ __all__ = ["main"]
 VERBS = (
     "init",
     "plan",
+    "provision",
     "rehearse",
     "cutover",
     "status",

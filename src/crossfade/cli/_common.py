@@ -80,15 +80,17 @@ def open_site(
     return open_wired(options.file, teller=Console(), max_pause=max_pause, copy_rate=copy_rate)
 
 
-def confirm(options: argparse.Namespace, question: str, typed: str = "") -> None:
-    """Ask; with ``typed`` that very word must be typed.  Raises NeedsYou when the answer is no."""
+def confirm(options: argparse.Namespace, question: str, typed: str = "", *, more: str = "") -> None:
+    """Ask; with ``typed`` that very word must be typed.  ``more`` are words after the verb.
+
+    Raises NeedsYou when the answer is no."""
     if options.yes:
         return
     if options.no_input or not sys.stdin.isatty():
         raise NeedsYou(
             "not-confirmed",
             f"{question}  Nobody is there to ask.",
-            next=f"crossfade {options.verb} --yes",
+            next=f"crossfade {options.verb} {more}--yes",
         )
     print(f"{question}  Type {typed or 'yes'} to go on: ", end="", file=sys.stderr, flush=True)
     if sys.stdin.readline().strip() != (typed or "yes"):

@@ -1,4 +1,5 @@
-"""``crossfade doctor``: what a killed run left on servers and machines, and its removal."""
+"""``crossfade doctor``: what a killed run left on servers and machines, and its removal; and
+machines that no run needs, which only ``crossfade provision --remove`` removes."""
 
 from __future__ import annotations
 
@@ -25,11 +26,12 @@ def run(options: argparse.Namespace) -> int:
     site = open_site(options)
     if options.fix:
         upgrade.clean_up(site)
-    left = upgrade.leavings(site)
+    left, machines = upgrade.leavings(site), site.provisioning.leavings()
     if options.json:
-        print(json.dumps({"left": list(left)}, ensure_ascii=False, indent=2))
+        found = {"left": list(left), "machines": machines}
+        print(json.dumps(found, ensure_ascii=False, indent=2))
     else:
-        print("\n".join(left) or "nothing is left on servers and machines")
+        print("\n".join((*left, *machines)) or "nothing is left on servers and machines")
         if left:
             print("next: crossfade doctor --fix")
-    return 3 if left else 0
+    return 3 if left or machines else 0

@@ -26,9 +26,12 @@ def run(options: argparse.Namespace) -> int:
         print(show(upgrade.preview(site, Run.RETIRE)))
         return 0
     old = site.manifest.old
+    places = f"{old.root}, {old.data}"
+    if old.host.machine:
+        places += f", and its machine {old.host.machine}"
     confirm(
         options,
-        f"Archive and REMOVE the old side ({old.root}, {old.data}); there is no way back.",
+        f"Archive and REMOVE the old side ({places}); there is no way back.",
         typed=site.manifest.recipe.application,
     )
     with after(site, options):

@@ -36,5 +36,9 @@ def _show(now: dict[str, Any]) -> str:
     if now["running"]:
         lines.append(f"running: {now['running']}")
     lines += [f"{run['label']}: {run['outcome']}" for run in now["runs"]]
+    lines += [
+        f"machine of the {m['side']} side: {m['name']} {m['address']} ({m['state']})"
+        for m in now["machines"]
+    ]
     lines.append(f"next: {now['next']}")
     return "\n".join(lines)

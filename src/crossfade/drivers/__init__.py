@@ -1,4 +1,5 @@
-"""The drivers: parts for one kind of host, service, database, files, traffic, install or check.
+"""The drivers: parts for one kind of host, service, database, files, traffic, install, machines
+or check.
 
 Built-ins are listed here, for reading; they also stand under the entry-point group
 ``crossfade.drivers``, where an outsider's driver is found as ``<kind>.<name>``.  Each kind has one
@@ -10,6 +11,7 @@ way to be made:
     databases  Driver(name, path or endpoint); far-…: Driver(name, path, host)
     files      Driver(name, path); far-…: Driver(name, path, host)
     traffic    Driver(listen, directory)
+    machines   Driver(spec of host.provision, here, directory of the manifest)
 """
 
 from __future__ import annotations
@@ -41,6 +43,8 @@ BUILT_IN = {
     "installs.tarball": "crossfade.drivers.installs.tarball:TarballInstall",
     "installs.npm": "crossfade.drivers.installs.npm:NpmInstall",
     "installs.image": "crossfade.drivers.installs.image:ImageInstall",
+    "machines.command": "crossfade.drivers.machines.command:CommandMachines",
+    "machines.container": "crossfade.drivers.machines.container:ContainerMachines",
 }
 
 

@@ -13,7 +13,15 @@ from typing import Any, cast
 from crossfade.model import Run
 from crossfade.ports import Journal
 
-__all__ = ["Record", "last", "next_label", "predicted_pause", "runs", "unfinished"]
+__all__ = [
+    "Record",
+    "last",
+    "new_is_authoritative",
+    "next_label",
+    "predicted_pause",
+    "runs",
+    "unfinished",
+]
 
 OVERHEAD_SECONDS = 0.5
 """What a pause takes besides the parts that a rehearsal can measure: draining the requests in
@@ -66,6 +74,13 @@ def last(journal: Journal, run: Run, outcome: str | None = None) -> Record | Non
     """The last run of this kind, or the last that ended so."""
     found = [r for r in runs(journal) if r.run is run and outcome in (None, r.outcome)]
     return found[-1] if found else None
+
+
+def new_is_authoritative(journal: Journal) -> bool:
+    """Whether the last cutover or rollback that was done was a cutover."""
+    deciding = (Run.CUTOVER, Run.ROLLBACK)
+    done = [r.run for r in runs(journal) if r.run in deciding and r.outcome == "done"]
+    return done[-1:] == [Run.CUTOVER]
 
 
 def next_label(journal: Journal, run: Run) -> str:

@@ -109,6 +109,14 @@ class SqliteJournal:
                 "payload": json.loads(payload),
             }
 
+    def everywhere(self, kind: str) -> Iterator[Mapping[str, object]]:
+        """The entries of a kind of every upgrade in this journal, in order: name and payload."""
+        sql = "select name, payload from entry where kind = ? order by seq"
+        with self.explained():
+            rows = self._db.execute(sql, (kind,)).fetchall()
+        for name, payload in rows:
+            yield {"name": name, "payload": json.loads(payload)}
+
     def upgrades(self) -> list[str]:
         """Ids of all upgrades in this journal, oldest first."""
         with self.explained():

@@ -2,12 +2,14 @@
 
 from crossfade.manifest._images import is_pinned
 from crossfade.manifest._load import SCHEMA, load
+from crossfade.manifest._machine import with_machine
 from crossfade.manifest._secrets import is_reference, resolve
 from crossfade.manifest._skeleton import skeleton
 from crossfade.manifest._spec import (
     HostSpec,
     Limits,
     Manifest,
+    ProvisionSpec,
     ServiceOverrides,
     SideSpec,
     TrafficSpec,
@@ -18,6 +20,7 @@ __all__ = [
     "HostSpec",
     "Limits",
     "Manifest",
+    "ProvisionSpec",
     "ServiceOverrides",
     "SideSpec",
     "TrafficSpec",
@@ -26,4 +29,5 @@ __all__ = [
     "load",
     "resolve",
     "skeleton",
+    "with_machine",
 ]

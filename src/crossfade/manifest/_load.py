@@ -15,12 +15,14 @@ from crossfade.manifest._databases import (
     rehearsal_endpoints,
     with_recipe,
 )
+from crossfade.manifest._machine import marked
 from crossfade.manifest._rules import rule_complaints
 from crossfade.manifest._spec import (
     BackupSpec,
     HostSpec,
     Limits,
     Manifest,
+    ProvisionSpec,
     ServiceOverrides,
     SideSpec,
     TrafficSpec,
@@ -141,7 +143,7 @@ def _side(
 ) -> SideSpec:
     name = str(keys[0])
     data: Any = document.data
-    side: Data = data[name]
+    side: Data = marked(data[name], name)
     service: Data = side.get("service", {})
     address = _address(side["address"])
     host = _host(side.get("host", "local"), base, address)
@@ -213,7 +215,22 @@ def _host(data: str | Data, base: Path, address: Address) -> HostSpec:
             fresh=tuple(data.get("fresh", ())),
         )
     config = _path(base, data["config"]) if "config" in data else None
-    return HostSpec("ssh", data.get("ssh", ""), data.get("sudo", False), config)
+    provision = _provision(data["provision"], base) if "provision" in data else None
+    return HostSpec(
+        "ssh", data.get("ssh", ""), data.get("sudo", False), config, provision=provision
+    )
+
+
+def _provision(data: Data, base: Path) -> ProvisionSpec:
+    container: Data = data.get("container", {})
+    return ProvisionSpec(
+        create=tuple(data.get("create", ())),
+        destroy=tuple(data.get("destroy", ())),
+        timeout=float(data.get("timeout", 600)),
+        image=container.get("image", ""),
+        socket=container.get("socket", ""),
+        key=_path(base, container["key"]) if "key" in container else None,
+    )
 
 
 def _anywhere(address: Address) -> Address:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from crossfade.manifest._images import is_pinned
+from crossfade.manifest._machine import PLACE, of_side
 from crossfade.manifest._secrets import holds_userinfo, is_reference
 from crossfade.manifest._spec import HostSpec, Manifest, SideSpec
 from crossfade.model import Address
@@ -59,7 +60,7 @@ def _address_complaints(document: Document) -> Iterator[Complaint]:
     seen: list[tuple[Keys, Address]] = []
     for keys in _ADDRESSES:
         try:
-            address = Address.parse(_at(document, keys))
+            address = Address.parse(of_side(_at(document, keys), str(keys[0])))
         except ValueError:
             text = "must be host:port with a port from 1 to 65535, such as 127.0.0.1:8001"
             yield _complaint(document, keys, text)
@@ -157,6 +158,7 @@ _OF_CONTAINERS = ("socket", "image", "listens", "mounts", "command", "compose", 
 def _host_complaints(document: Document, keys: Keys, side: SideSpec) -> Iterator[Complaint]:
     """A mapping is for one kind of machine, and says what that kind needs."""
     written = _value(document, keys).get("host", "local")
+    yield from _placeless_complaints(document, keys, side)
     if (side.service.driver == "docker") != (side.host.driver == "docker"):
         text = "must be docker in a container, and only there"
         yield _complaint(document, (*keys, "service", "driver"), text)
@@ -169,12 +171,13 @@ def _host_complaints(document: Document, keys: Keys, side: SideSpec) -> Iterator
     if side.host.destination == "local":
         text = "is what this machine is called: give another name"
         yield _complaint(document, (*place, side.host.driver), text)
-    wrong = ("sudo", "config") if "docker" in written else _OF_CONTAINERS
+    wrong = ("sudo", "config", "provision") if "docker" in written else _OF_CONTAINERS
     yield from (
         _complaint(document, (*place, key), f"is not for {side.host.driver}")
         for key in wrong
         if key in written
     )
+    yield from _provision_complaints(document, place, written)
     if "docker" not in written:
         return
     if keys == ("new",) and not is_pinned(side.host.image):
@@ -184,6 +187,40 @@ def _host_complaints(document: Document, keys: Keys, side: SideSpec) -> Iterator
         if not path.startswith("/") or not source:
             text = "must be a volume's name or a directory, by an absolute path in the container"
             yield _complaint(document, (*place, "mounts", path), text)
+
+
+def _provision_complaints(
+    document: Document, place: Keys, written: dict[str, Any]
+) -> Iterator[Complaint]:
+    """A machine that is made is reached where its provisioner says, and by no other name: so what
+    is removed one day is what was made."""
+    given = written.get("provision")
+    if given is None or "docker" in written:
+        return
+    if PLACE not in written["ssh"]:
+        text = f"must have {PLACE} in it: the address that the provisioner gives"
+        yield _complaint(document, (*place, "ssh"), text)
+    if "container" not in given:
+        return
+    for key in ("create", "destroy"):
+        if key in given:
+            yield _complaint(document, (*place, "provision", key), "is not for a container")
+    if not is_pinned(given["container"]["image"]):
+        text = "must name the image by digest, id or a tag that is not latest"
+        yield _complaint(document, (*place, "provision", "container", "image"), text)
+
+
+def _placeless_complaints(document: Document, keys: Keys, side: SideSpec) -> Iterator[Complaint]:
+    """The placeholder stands for nothing where no machine is made."""
+    if side.host.provision is not None:
+        return
+    own: tuple[Keys, ...] = (keys, (*keys, "rehearsal")) if keys == ("new",) else (keys,)
+    for place in own:
+        written = _value(document, place)
+        for name in ("address", "host"):
+            if PLACE in str(written.get(name, "")):
+                text = f"has {PLACE}, which stands for a machine that host.provision makes"
+                yield _complaint(document, (*place, name), text)
 
 
 def _harmless(one: Place, two: Place, relation: str) -> bool:

@@ -14,10 +14,31 @@ __all__ = [
     "HostSpec",
     "Limits",
     "Manifest",
+    "ProvisionSpec",
     "ServiceOverrides",
     "SideSpec",
     "TrafficSpec",
 ]
+
+
+@dataclass(frozen=True, slots=True)
+class ProvisionSpec:
+    """How a machine is made and removed: by the site's own commands, or as a container.
+
+    timeout is seconds for each.  Of a container: its image, the engine's socket, and the public key
+    that is let in (None for the operator's own)."""
+
+    create: tuple[str, ...] = ()
+    destroy: tuple[str, ...] = ()
+    timeout: float = 600.0
+    image: str = ""
+    socket: str = ""
+    key: Path | None = None
+
+    @property
+    def driver(self) -> str:
+        """The kind of driver that does it."""
+        return "container" if self.image else "command"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +49,9 @@ class HostSpec:
     the operator's.  Of a container: the engine's socket, the image that the new one is made of,
     where its program listens in there, its volumes and directories by their paths in there,
     its command (empty for the usual one), the Compose project that it is made in, and that
-    project's services that begin with empty volumes."""
+    project's services that begin with empty volumes.
+
+    provision says how the machine is made; machine is its name once it was."""
 
     driver: str = "local"
     destination: str = ""
@@ -41,11 +64,18 @@ class HostSpec:
     command: tuple[str, ...] = ()
     project: str = ""
     fresh: tuple[str, ...] = ()
+    provision: ProvisionSpec | None = None
+    machine: str = ""
 
     @property
     def name(self) -> str:
         """What reports call it."""
         return self.destination or self.driver
+
+    @property
+    def unmade(self) -> bool:
+        """Whether the machine is still to be made."""
+        return self.provision is not None and not self.machine
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from crossfade.ports._drivers import (
     Held,
     Traffic,
 )
-from crossfade.ports._machines import Host, Install, Service
+from crossfade.ports._machines import Host, Install, Machine, Provisioner, Service
 from crossfade.ports._values import (
     Carrying,
     Completed,
@@ -25,6 +25,7 @@ from crossfade.ports._values import (
     Kept,
     KeptBackup,
     Limits,
+    MadeMachine,
     Progress,
     Rendering,
     ServiceState,
@@ -55,8 +56,11 @@ __all__ = [
     "Kept",
     "KeptBackup",
     "Limits",
+    "Machine",
+    "MadeMachine",
     "Parts",
     "Progress",
+    "Provisioner",
     "Rendering",
     "Service",
     "ServiceState",

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from crossfade.model import Address, Finding
-from crossfade.ports._values import Completed, Progress, ServiceState
+from crossfade.ports._values import Completed, MadeMachine, Progress, ServiceState
 
-__all__ = ["Host", "Install", "Service"]
+__all__ = ["Host", "Install", "Machine", "Provisioner", "Service"]
 
 
 class Host(Protocol):
@@ -155,3 +155,38 @@ class Install(Protocol):
 
     def remove(self) -> None:
         """Remove what ``install`` made; fine when it is gone."""
+
+
+class Provisioner(Protocol):
+    """Makes machines and removes them."""
+
+    making: str
+    """How it makes one, in words."""
+    removing: str
+    """How it removes one, in words."""
+
+    def make(self, name: str, upgrade: str) -> MadeMachine:
+        """Make the machine of this name, or find it when it was made before; it bears the upgrade's
+        id.  Raises Failed; a machine that bears another id is refused (provision-not-ours)."""
+
+    def found(self, name: str, upgrade: str) -> MadeMachine | None:
+        """The machine of this name, of which it is not known how far it was made, for its removal;
+        None when there is none.  Its address may be empty.  Raises Failed as ``make`` does."""
+
+    def remove(self, machine: MadeMachine) -> None:
+        """Remove a machine that was made; fine when it is gone.  Raises Failed."""
+
+
+class Machine(Protocol):
+    """The machine of a side that an upgrade has made, and that may be removed."""
+
+    name: str
+
+    def describe(self) -> str:
+        """How it will be removed, in a sentence."""
+
+    def going(self) -> bool:
+        """Whether its removal was begun before."""
+
+    def remove(self) -> list[Finding]:
+        """Remove it, and see that it does not answer any more.  Fine when it is gone."""

@@ -18,6 +18,7 @@ __all__ = [
     "Kept",
     "KeptBackup",
     "Limits",
+    "MadeMachine",
     "Progress",
     "Rendering",
     "ServiceState",
@@ -134,6 +135,29 @@ class WayBack:
 
     lossless: bool
     words: str
+
+
+@dataclass(frozen=True, slots=True)
+class MadeMachine:
+    """A machine that a provisioner made: the name that we gave it, the upgrade whose id it bears,
+    and what its provisioner said: a host name or an IP address, its host keys (empty when they
+    were not told), and what the provisioner itself calls it."""
+
+    name: str
+    upgrade: str
+    address: str
+    host_keys: tuple[str, ...] = ()
+    id: str = ""
+
+    def as_json(self) -> dict[str, object]:
+        """Plain data, for the journal and for the provisioner."""
+        return {
+            "name": self.name,
+            "upgrade": self.upgrade,
+            "address": self.address,
+            "host_key": list(self.host_keys),
+            "id": self.id,
+        }
 
 
 @dataclass(frozen=True, slots=True)

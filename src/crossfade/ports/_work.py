@@ -17,7 +17,7 @@ from crossfade.ports._drivers import (
     Files,
     Traffic,
 )
-from crossfade.ports._machines import Host, Install, Service
+from crossfade.ports._machines import Host, Install, Machine, Service
 from crossfade.ports._values import KeptBackup, Limits, Progress, Rendering
 
 __all__ = [
@@ -37,7 +37,8 @@ class Parts(Protocol):
     """Everything of one side, joined.
 
     held is the installation as a held start sees it: its databases' addresses are doors that stay
-    closed until the data is there.  None when no held start through doors is possible."""
+    closed until the data is there.  None when no held start through doors is possible.
+    machine is the one that an upgrade has made for this side, if one did."""
 
     installation: Installation
     held: Installation | None
@@ -47,6 +48,7 @@ class Parts(Protocol):
     installed_version: Check
     health: Check
     checks: Sequence[Check]
+    machine: Machine | None
 
     @property
     def databases(self) -> Mapping[str, Database]:

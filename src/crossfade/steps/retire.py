@@ -26,6 +26,7 @@ def preview(work: Work) -> PlannedStep:
         f"archive {', '.join(map(str, places))} to {work.directory / 'archive'}",
         f"remove the program at {work.old.installation.root}",
         *(f"remove {place}" for place in places),
+        *([machine.describe()] if (machine := work.old.machine) else []),
     )
     old, new = work.old.installation, work.new.installation
     needed = [new.root, new.config, new.data] if new.host == old.host else []
@@ -51,8 +52,10 @@ def run(work: Work) -> Evidence:
         raise Failed(
             "old-side-serves", "The old side serves; only a side without traffic is retired."
         )
-    work.old.service.stop(work.limits.stop)
     findings = [Finding.equal("traffic goes to", Side.NEW, state.side, "gate, read back")]
+    if (machine := work.old.machine) and machine.going():  # so the archive was proven before
+        return _ended(work, [*findings, *machine.remove()])
+    work.old.service.stop(work.limits.stop)
     places = [place for place in old_places(work) if work.old.host.exists(place)]
     for n, carrier in work.carriers.items():
         findings += carrier.let_go()
@@ -71,12 +74,23 @@ def run(work: Work) -> Evidence:
             work.old.host.remove(place)
             there = work.old.host.exists(place)
             findings.append(Finding.equal(f"{place} stands", False, there, "old side's host"))
-    archive = f"archive {work.directory / 'archive'} on {work.here.name}"
-    return Evidence(name, tuple(findings), {"stands": [archive, *stands(work.new)]})
+    if machine:
+        with work.timed("machine"):
+            findings += machine.remove()
+    return _ended(work, findings)
+
+
+def _ended(work: Work, findings: list[Finding]) -> Evidence:
+    """With every attempt's archive: one of them may have been killed after it had archived."""
+    archives = sorted(work.directory.parent.glob(f"{work.run}-*/archive"))
+    there = [f"archive {archive} on {work.here.name}" for archive in archives]
+    return Evidence(name, tuple(findings), {"stands": [*there, *stands(work.new)]})
 
 
 def undo(work: Work) -> Evidence:
-    """There is no way back from here but the archive."""
+    """There is no way back from here but the archive.  A machine that does not go is only left."""
+    if (machine := work.old.machine) and machine.going():
+        return Evidence(name, (), {"left": machine.name})
     raise Failed(
         "retired",
         "The old side is retired; its archive is all that is left.",
