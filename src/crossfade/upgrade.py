@@ -17,12 +17,14 @@ from crossfade.engine.situation import situation
 from crossfade.engine.work import AttemptWork
 from crossfade.errors import CrossfadeError, Failed, NeedsYou, Refused
 from crossfade.model import Plan, Run, Side
-from crossfade.planning import make_plan, refuse_problems
+from crossfade.needs import Need
+from crossfade.planning import make_plan, refuse_lacks, refuse_problems, room
 from crossfade.ports import Journal
 from crossfade.steps import handback
 
 __all__ = [
     "Site",
+    "checked",
     "clean_up",
     "cut_over",
     "leavings",
@@ -65,6 +67,9 @@ class Site(Protocol):
     def again(self, label: str) -> AttemptWork:
         """Work for an attempt that was begun before."""
 
+    def needs(self, work: AttemptWork) -> tuple[Need, ...]:
+        """What a run needs of its machines, and whether it is there.  Changes nothing."""
+
     def world(self, work: AttemptWork) -> Mapping[str, str]:
         """The facts that must not change between rehearsal and cutover."""
 
@@ -73,7 +78,7 @@ def preview(site: Site, run: Run = Run.CUTOVER, *, unmuted: bool = False) -> Pla
     """What a run would do.  Changes nothing."""
     work = site.begin(run, unmuted=unmuted)
     rehearsal = history.last(site.journal, Run.REHEARSAL, "done")
-    return make_plan(work, STORY[run], site.world(work), rehearsal)
+    return _plan(site, work, rehearsal)
 
 
 def rehearse(site: Site, *, unmuted: bool = False) -> None:
@@ -84,7 +89,7 @@ def rehearse(site: Site, *, unmuted: bool = False) -> None:
         settle(site.journal, site.again, STORY)
         work = site.begin(Run.REHEARSAL, unmuted=unmuted)
         _must_serve(work, Side.OLD, "There is nothing left to rehearse.")
-        plan = make_plan(work, STORY[Run.REHEARSAL], site.world(work), None)
+        plan = _plan(site, work, None)
         refuse_problems(plan)
         run_all(work, STORY[Run.REHEARSAL], plan, world=lambda: site.world(work))
 
@@ -98,10 +103,10 @@ def cut_over(site: Site) -> None:
             return  # it had passed the commit point; now it is finished
         work = site.begin(Run.CUTOVER)
         _must_serve(work, Side.OLD, "The cutover is done already.")
-        world, rehearsal = site.world(work), history.last(site.journal, Run.REHEARSAL)
-        plan = make_plan(work, STORY[Run.CUTOVER], world, rehearsal)
+        rehearsal = history.last(site.journal, Run.REHEARSAL)
+        plan = _plan(site, work, rehearsal)
         refuse_problems(plan)
-        _must_be_rehearsed(rehearsal, world)
+        _must_be_rehearsed(rehearsal, plan.world)
         _must_fit(work, plan)
         work.here.make_directory(work.directory)
         work.traffic.record(work.directory / "requests.csv")
@@ -156,6 +161,21 @@ def leavings(site: Site) -> tuple[str, ...]:
     return (*machines, *databases)
 
 
+def checked(site: Site) -> tuple[Need, ...]:
+    """Everything that rehearsal and cutover need, what is lacking first.  Nothing, once the new
+    side serves.  Changes nothing."""
+    found: dict[tuple[str, str], Need] = {}
+    for run in (Run.REHEARSAL, Run.CUTOVER):
+        work = site.begin(run, unmuted=True)
+        state = work.traffic.look()
+        if state is not None and state.side is Side.NEW:
+            return ()
+        needs = site.needs(work)
+        needs += _needs_of_plan(work, needs)
+        found |= {(need.code, need.words): need for need in needs}
+    return tuple(sorted(found.values(), key=lambda need: not need.lacks))
+
+
 def clean_up(site: Site) -> None:
     """Settle an interrupted run, and remove what it left on databases' servers and machines."""
     with _verb(site, "doctor"):
@@ -164,6 +184,31 @@ def clean_up(site: Site) -> None:
             for carrier in work.carriers.values():
                 carrier.let_go()
         site.clean_machines()
+
+
+def _plan(site: Site, work: AttemptWork, rehearsal: history.Record | None) -> Plan:
+    """The plan of this run.  What keeps one from being made is told as what is lacking."""
+    needs = site.needs(work)
+    for need in needs:
+        if need.trouble:
+            raise need.trouble
+    try:
+        return make_plan(work, STORY[work.run], site.world(work), rehearsal, needs)
+    except Failed:
+        refuse_lacks(needs)
+        raise
+
+
+def _needs_of_plan(work: AttemptWork, needs: tuple[Need, ...]) -> tuple[Need, ...]:
+    """What planning alone finds out: disk space, and whatever is in the way."""
+    if any(need.trouble for need in needs):
+        return ()
+    try:
+        plan = make_plan(work, STORY[work.run], {}, None)
+    except CrossfadeError as error:
+        known = any(need.lacks and need.stops for need in needs)
+        return () if known else (Need.of_trouble(f"the {work.run} can be planned", error),)
+    return (*room(plan.disk), *(Need.of_problem(problem) for problem in plan.problems))
 
 
 def _idle(site: Site) -> Iterator[AttemptWork]:
