@@ -8,9 +8,10 @@ from pathlib import Path
 from crossfade.engine import history
 from crossfade.errors import Failed, Refused
 from crossfade.model import Finding, Plan, PlannedStep, Problem, Reversal
+from crossfade.needs import Need
 from crossfade.ports import Host, Step, Work
 
-__all__ = ["made_first", "make_plan", "refuse_problems"]
+__all__ = ["made_first", "make_plan", "refuse_lacks", "refuse_problems", "room"]
 
 _UNMADE = "machine-not-made"
 
@@ -20,33 +21,24 @@ def make_plan(
     steps: Sequence[Step],
     world: Mapping[str, str],
     rehearsal: history.Record | None,
+    needs: Sequence[Need] = (),
 ) -> Plan:
-    """The plan of one run.  rehearsal is the last green one, for the prediction."""
+    """The plan of one run.  rehearsal is the last green one, for the prediction; needs are those of
+    its machines."""
     planned = tuple(_previewed(step, work) for step in steps)
     disk = _disk(work, planned)
-    problems = [problem for step in planned for problem in step.problems]
-    problems += [
-        Problem(
-            "disk-too-small",
-            Finding(
-                f"room on the file system of {place}",
-                f"{needed} bytes",
-                f"{free} bytes free",
-                "statvfs",
-                holds=False,
-            ),
-            f"df -h {place}   (make room, or name another place in crossfade.yaml)",
-        )
-        for place, (needed, free) in disk.items()
-        if needed > free
-    ]
+    problems = _lacks(needs)
+    problems += [problem for step in planned for problem in step.problems]
+    problems += _lacks(room(disk))
+    warnings = [warning for step in planned for warning in step.warnings]
+    warnings += [f"{need.words}; {need.fix}" for need in needs if need.lacks and not need.stops]
     return Plan(
         work.old.installation,
         work.new.installation,
         planned,
         world,
         disk,
-        tuple(warning for step in planned for warning in step.warnings),
+        tuple(warnings),
         tuple(problems),
         history.predicted_pause(rehearsal) if rehearsal else None,
     )
@@ -65,6 +57,24 @@ def _previewed(step: Step, work: Work) -> PlannedStep:
         if failed.code != _UNMADE:
             raise
         return PlannedStep(step.name, ("is planned when the machine is there",), step.reversal)
+
+
+def room(disk: Mapping[str, tuple[int, int]]) -> list[Need]:
+    """Whether each file system has what is needed: the bytes of each, needed and free."""
+    return [
+        Need(
+            "disk-too-small",
+            Finding(
+                f"room on the file system of {place}",
+                f"{needed} bytes",
+                f"{free} bytes free",
+                "statvfs",
+                needed <= free,
+            ),
+            f"df -h {place}   (make room, or name another place in crossfade.yaml)",
+        )
+        for place, (needed, free) in disk.items()
+    ]
 
 
 def _disk(work: Work, planned: Sequence[PlannedStep]) -> dict[str, tuple[int, int]]:
@@ -89,17 +99,28 @@ def _disk(work: Work, planned: Sequence[PlannedStep]) -> dict[str, tuple[int, in
     }
 
 
+def _lacks(needs: Sequence[Need]) -> list[Problem]:
+    return [need.problem for need in needs if need.lacks and need.stops]
+
+
 def refuse_problems(plan: Plan) -> None:
     """Raises Refused for the first problem, naming all of them."""
-    if not plan.problems:
+    _refuse(plan.problems)
+
+
+def refuse_lacks(needs: Sequence[Need]) -> None:
+    """The same where something is lacking without which no plan can be made."""
+    _refuse(_lacks(needs))
+
+
+def _refuse(problems: Sequence[Problem]) -> None:
+    if not problems:
         return
-    first = plan.problems[0]
+    first = problems[0]
     finding = first.finding
     raise Refused(
         first.code,
         f"{finding.claim}: expected {finding.expected}, seen {finding.observed}.",
-        where="\n".join(
-            f"{p.code}: {p.finding.claim}: {p.finding.observed}" for p in plan.problems
-        ),
+        where="\n".join(f"{p.code}: {p.finding.claim}: {p.finding.observed}" for p in problems),
         next=first.next,
     )

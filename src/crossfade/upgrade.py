@@ -18,12 +18,14 @@ from crossfade.engine.situation import situation
 from crossfade.engine.work import AttemptWork
 from crossfade.errors import CrossfadeError, Failed, NeedsYou, Refused, UsageError
 from crossfade.model import Plan, Run, Side
-from crossfade.planning import made_first, make_plan, refuse_problems
+from crossfade.needs import Need
+from crossfade.planning import made_first, make_plan, refuse_lacks, refuse_problems, room
 from crossfade.ports import Journal
 from crossfade.steps import handback
 
 __all__ = [
     "Site",
+    "checked",
     "clean_up",
     "cut_over",
     "leavings",
@@ -81,6 +83,9 @@ class Site(Protocol):
     def again(self, label: str) -> AttemptWork:
         """Work for an attempt that was begun before."""
 
+    def needs(self, work: AttemptWork) -> tuple[Need, ...]:
+        """What a run needs of its machines, and whether it is there.  Changes nothing."""
+
     def world(self, work: AttemptWork) -> Mapping[str, str]:
         """The facts that must not change between rehearsal and cutover."""
 
@@ -94,7 +99,7 @@ def preview(site: Site, run: Run = Run.CUTOVER, *, unmuted: bool = False) -> Pla
         first = made_first(site.making()) if run in (Run.REHEARSAL, Run.CUTOVER) else ()
         return replace(plan, steps=(*first, *plan.steps))
     rehearsal = history.last(site.journal, Run.REHEARSAL, "done")
-    return make_plan(work, STORY[run], site.world(work), rehearsal)
+    return _plan(site, work, rehearsal)
 
 
 def rehearse(site: Site, *, unmuted: bool = False) -> None:
@@ -109,7 +114,7 @@ def rehearse(site: Site, *, unmuted: bool = False) -> None:
             refuse_problems(preview(site, Run.REHEARSAL, unmuted=unmuted))
             _make_machine(site)
             work = site.begin(Run.REHEARSAL, unmuted=unmuted)
-        plan = make_plan(work, STORY[Run.REHEARSAL], site.world(work), None)
+        plan = _plan(site, work, None)
         refuse_problems(plan)
         run_all(work, STORY[Run.REHEARSAL], plan, world=lambda: site.world(work))
 
@@ -125,10 +130,10 @@ def cut_over(site: Site) -> None:
         _must_serve(work, Side.OLD, "The cutover is done already.")
         if site.unmade:
             raise _not_rehearsed()
-        world, rehearsal = site.world(work), history.last(site.journal, Run.REHEARSAL)
-        plan = make_plan(work, STORY[Run.CUTOVER], world, rehearsal)
+        rehearsal = history.last(site.journal, Run.REHEARSAL)
+        plan = _plan(site, work, rehearsal)
         refuse_problems(plan)
-        _must_be_rehearsed(rehearsal, world)
+        _must_be_rehearsed(rehearsal, plan.world)
         _must_fit(work, plan)
         work.here.make_directory(work.directory)
         work.traffic.record(work.directory / "requests.csv")
@@ -240,6 +245,23 @@ def leavings(site: Site) -> tuple[str, ...]:
     return (*machines, *databases)
 
 
+def checked(site: Site) -> tuple[Need, ...]:
+    """Everything that rehearsal and cutover need, what is lacking first.  Nothing, once the new
+    side serves.  Changes nothing."""
+    found: dict[tuple[str, str], Need] = {}
+    if site.unmade:  # there is nothing yet to look at
+        return ()
+    for run in (Run.REHEARSAL, Run.CUTOVER):
+        work = site.begin(run, unmuted=True)
+        state = work.traffic.look()
+        if state is not None and state.side is Side.NEW:
+            return ()
+        needs = site.needs(work)
+        needs += _needs_of_plan(work, needs)
+        found |= {(need.code, need.words): need for need in needs}
+    return tuple(sorted(found.values(), key=lambda need: not need.lacks))
+
+
 def clean_up(site: Site) -> None:
     """Settle an interrupted run, and remove what it left on databases' servers and machines."""
     with _verb(site, "doctor"):
@@ -248,6 +270,31 @@ def clean_up(site: Site) -> None:
             for carrier in work.carriers.values():
                 carrier.let_go()
         site.clean_machines()
+
+
+def _plan(site: Site, work: AttemptWork, rehearsal: history.Record | None) -> Plan:
+    """The plan of this run.  What keeps one from being made is told as what is lacking."""
+    needs = site.needs(work)
+    for need in needs:
+        if need.trouble:
+            raise need.trouble
+    try:
+        return make_plan(work, STORY[work.run], site.world(work), rehearsal, needs)
+    except Failed:
+        refuse_lacks(needs)
+        raise
+
+
+def _needs_of_plan(work: AttemptWork, needs: tuple[Need, ...]) -> tuple[Need, ...]:
+    """What planning alone finds out: disk space, and whatever is in the way."""
+    if any(need.trouble for need in needs):
+        return ()
+    try:
+        plan = make_plan(work, STORY[work.run], {}, None)
+    except CrossfadeError as error:
+        known = any(need.lacks and need.stops for need in needs)
+        return () if known else (Need.of_trouble(f"the {work.run} can be planned", error),)
+    return (*room(plan.disk), *(Need.of_problem(problem) for problem in plan.problems))
 
 
 def _idle(site: Site) -> Iterator[AttemptWork]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import crossfade
 from crossfade.drivers import driver
@@ -26,6 +27,9 @@ from crossfade.ports import Check, Host, Install, Limits, Teller, Traffic
 from crossfade.provisioning import Provisioning
 from crossfade.recipes import CheckSpec, fill
 from crossfade.serving import Joined, held_installation, process_spec
+
+if TYPE_CHECKING:
+    from crossfade.needs import Need
 
 __all__ = ["Joined", "WiredSite", "open_site"]
 
@@ -263,6 +267,12 @@ class WiredSite:
             host, spec.root, packages, **recipe.install.options
         )
         return made
+
+    def needs(self, work: AttemptWork) -> tuple[Need, ...]:
+        """What a run needs of its machines, and whether it is there.  Changes nothing."""
+        from crossfade.needs import needs_of
+
+        return needs_of(self.manifest, work)
 
     def _jobs(self, spec: SideSpec, host: Host) -> list[str]:
         """Of a container the jobs are those in its image, which the new image has as well."""

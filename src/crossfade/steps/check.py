@@ -1,6 +1,6 @@
 """Step 5 (rehearsal): migrate, start and check the new version on a copy, and time everything."""
 
-from crossfade.model import Evidence, Finding, PlannedStep, Problem, Reversal, Run
+from crossfade.model import Evidence, Finding, PlannedStep, Reversal, Run
 from crossfade.ports import Work
 from crossfade.steps._carry import carry_and_start
 
@@ -11,18 +11,12 @@ reversal = Reversal.FREE
 
 
 def preview(work: Work) -> PlannedStep:
-    """Where the new version would listen, and whether that is free."""
-    new = work.new
-    problems: tuple[Problem, ...] = ()
-    taken = new.host.listener(new.installation.address)
-    if taken and not new.service.look().running:
-        seen = Finding("the new side's address is free", "free", f"taken by {taken}", "host", False)
-        problems = (Problem("port-taken", seen, "edit crossfade.yaml   (name another address)"),)
-    place = f"at {new.installation.address}"
-    words = f"start version {new.installation.version} {place}, which migrates its copy; check it"
+    """Where the new version would listen."""
+    new = work.new.installation
+    words = f"start version {new.version} at {new.address}, which migrates its copy; check it"
     if work.run is Run.CUTOVER:
         words = f"(in step sync) {words}"
-    return PlannedStep(name, (words,), reversal, problems=problems)
+    return PlannedStep(name, (words,), reversal)
 
 
 def run(work: Work) -> Evidence:

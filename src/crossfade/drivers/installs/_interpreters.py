@@ -12,11 +12,11 @@ from crossfade.drivers.installs._deeds import is_here, shell, where
 from crossfade.errors import Failed
 from crossfade.ports import Host
 
-__all__ = ["Tools", "find_tools", "uv_program"]
+__all__ = ["FIND", "Tools", "find_tools", "tools_of", "uv_program"]
 
 # $1: uv, or nothing: then the one on PATH.  $2: the version, such as 3 or 3.11.
 # Answers with: uv, the interpreter, and whether that makes environments with pip.
-_FIND: Final = """
+FIND: Final = """
 u=${1:-$(command -v uv)}
 for p in "$(command -v "python$2")" "$([ -z "$u" ] || "$u" python find --quiet --system \
 --no-python-downloads "$2" 2>/dev/null)"; do
@@ -54,8 +54,13 @@ def find_tools(host: Host, version: str) -> Tools:
     ours = uv_program() if is_here(host) else ""
     if ours and not version:
         return Tools(ours, getattr(sys, "_base_executable", sys.executable))
-    answer = shell(host, _FIND, ours, version or "3").decode().splitlines()
-    uv, python, makes = answer
+    answer = shell(host, FIND, ours, version or "3").decode()
+    return tools_of(host, version, answer)
+
+
+def tools_of(host: Host, version: str, answer: str) -> Tools:
+    """What the host answered to ``FIND``.  Raises Failed(python-missing)."""
+    uv, python, makes = answer.splitlines()
     name = f"python{version or '3'}"
     if not python:
         what = f"There is no {name} that works on the machine that gets the new version."

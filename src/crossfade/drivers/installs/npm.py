@@ -26,11 +26,12 @@ from crossfade.drivers.installs._deeds import (
 from crossfade.errors import Failed
 from crossfade.ports import Host, Progress
 
-__all__ = ["NpmInstall", "suits"]
+__all__ = ["FIND", "NpmInstall", "check_node", "suits"]
 
 _WORD: Final = r"[A-Za-z0-9_][A-Za-z0-9._~-]*"
 _FORM: Final = re.compile(rf"(?:@{_WORD}/)?{_WORD}(?:@[~^]?[A-Za-z0-9][A-Za-z0-9._+-]*)?", re.ASCII)
 _RULE: Final = re.compile(r"(>=|<=|>|<|=)?(\d+(?:\.\d+){0,2})", re.ASCII)
+FIND: Final = "command -v npm >/dev/null && command -v node >/dev/null && exec node --version; :"
 _FINGERPRINT: Final = """
 cd -- "$1" && [ -f "$2" ] || exit 0
 cat -- "$2" && printf '\\0' && cat package-lock.json
@@ -73,7 +74,7 @@ class NpmInstall:
             return
         if self.host.exists(self.root) and not self._is_ours():
             raise in_the_way(self.host, self.root, "an installation of ours")
-        self._check_node()
+        check_node(self.host, shell(self.host, FIND).decode(), self.node)
         self.host.remove(self.root)
         self.host.make_directory(self.root.parent, mode=0o755)
         self.host.make_directory(self.root, mode=0o755)
@@ -101,17 +102,6 @@ class NpmInstall:
     def _is_ours(self) -> bool:
         return any(self.host.exists(self.root / name) for name in (NOTE, BEGAN))
 
-    def _check_node(self) -> None:
-        text = "command -v npm >/dev/null && command -v node >/dev/null && exec node --version; :"
-        found = shell(self.host, text).decode().strip().removeprefix("v")
-        if not found:
-            what = "The machine that gets the new version has not both node and npm."
-            fix = "apt-get install nodejs npm"
-            raise Failed("node-missing", what, where=where(self.host, "node"), next=fix)
-        if self.node and not suits(found, self.node):
-            what = f"Node.js {found} is there, and the recipe asks for {self.node}."
-            raise Failed("node-unsuitable", what, where=where(self.host, "node"))
-
     def fingerprint(self) -> str:
         """16 hex digits over package-lock.json; empty when not done."""
         found = shell(self.host, _FINGERPRINT, str(self.root), NOTE)
@@ -122,6 +112,18 @@ class NpmInstall:
         """Remove what we installed or began to install."""
         if self._is_ours():
             self.host.remove(self.root)
+
+
+def check_node(host: Host, told: str, rules: str) -> None:
+    """Look at what the host answered to ``FIND``.  Raises Failed: node-missing, node-unsuitable."""
+    found = told.strip().removeprefix("v")
+    if not found:
+        what = "The machine that gets the new version has not both node and npm."
+        fix = "apt-get install nodejs npm"
+        raise Failed("node-missing", what, where=where(host, "node"), next=fix)
+    if rules and not suits(found, rules):
+        what = f"Node.js {found} is there, and the recipe asks for {rules}."
+        raise Failed("node-unsuitable", what, where=where(host, "node"))
 
 
 def suits(version: str, rules: str) -> bool:
