@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,23 @@ Pair = tuple[Machine, Machine]
 pytestmark = pytest.mark.timeout(600)
 
 _AT_BOOT = {"/etc/systemd/system/multi-user.target.wants/notes.service l"}
+
+
+ALL_JOBS = {"timer", "table", "script"}
+
+
+def _exactly_one(site: FarSite, live: Side) -> None:
+    """Jobs work for the side that serves and not for the other one, and never did at one time."""
+    idle = Side.NEW if live is Side.OLD else Side.OLD
+    assert (site.jobs_on(live), site.jobs_on(idle)) == (ALL_JOBS, set())
+    last = max((at for at, _ in site.beats(idle)), default=0.0)
+    eventually(lambda: max((at for at, _ in site.beats(live)), default=0.0) > last)
+    assert max((at for at, _ in site.beats(idle)), default=0.0) == last
+    ran = [*site.beats(Side.OLD), *site.beats(Side.NEW)]
+    assert {place for _, place in site.beats(Side.NEW)} <= {"/srv/notes/new"}
+    changes = [place for _, place in sorted(ran)]
+    turns = sum(one != other for one, other in pairwise(changes))
+    assert turns <= 3, "the two sides' jobs ran in turns"
 
 
 @pytest.fixture(params=["local to ssh", "ssh to ssh", "ssh to local"])
@@ -56,6 +74,9 @@ def test_forward_back_and_forward_again(
     site = make_far_site(*sides)
     old, new = sides
     before = {one.name: leavings(one) for one in sides if one}
+    both = old is not None and new is not None
+    if both:
+        site.add_jobs()
     with Client(site.gate) as client:
         site.run("rehearse")
         assert site.version() == "1.0"
@@ -67,6 +88,8 @@ def test_forward_back_and_forward_again(
         assert (first["outcome"], first["live"], site.version()) == ("done", "new", "2.0")
         assert first["requests"]["served_by_old_after_drain"] == 0
         eventually(lambda: len(client.acknowledged) > 30)
+    if both:
+        _exactly_one(site, Side.NEW)
     assert client.failures == []
     assert client.lost(site.gate) == set()
     if old:
@@ -77,6 +100,16 @@ def test_forward_back_and_forward_again(
     with Client(site.gate, name="second", stays_behind=True) as client:
         back = site.run("rollback", "--yes", "--accept-loss", "--json").json
         assert (back["outcome"], back["live"], site.version()) == ("rolled-back", "old", "1.0")
+    if both and new:
+        _exactly_one(site, Side.OLD)
+        left = added(before[new.name], leavings(new))
+        assert "crontabs" not in left
+        assert not any(
+            "beat" in line
+            for lines in left.values()
+            for line in lines
+            if "journal" not in line and "/run/" not in line
+        ), left
     assert client.failures == []
     if old:
         assert old.run("systemctl", "is-enabled", "notes.service").strip() == "enabled"
@@ -93,6 +126,8 @@ def test_forward_back_and_forward_again(
         assert site.version() == "2.0"
     assert client.failures == []
     assert client.lost(site.gate) == set()
+    if both:
+        _exactly_one(site, Side.NEW)
     retired = site.run("retire", "--yes", "--json").json
     assert (retired["outcome"], retired["live"]) == ("retired", "new")
     assert site.version() == "2.0"
@@ -109,10 +144,12 @@ def test_the_unit_comes_along(make_far_site: Make, machines: Pair) -> None:
     new side's paths; what it ran does not."""
     site = make_far_site(*machines)
     job = Path("/etc/cron.d/notes-purge")
-    site.host(Side.OLD).write(job, b"1 4 * * * notes /srv/notes/old/purge\n", mode=0o644)
+    line = b"1 4 * * * notes /srv/notes/old/purge --at :8108\n"
+    site.host(Side.OLD).write(job, line, mode=0o644)
     said = site.run("plan").out
     site.host(Side.OLD).remove(job)
-    assert f"cron job in {job} works for the old side and is not handed over" in said
+    why = "it names the old side's port 8108"
+    assert f"cron job in {job} ({why}) works for the old side and is not handed over" in said
     site.run("rehearse")
     site.run("cutover", "--yes")
     shown = machines[1].run(
@@ -132,14 +169,23 @@ def test_the_tool_dies_in_the_pause(make_far_site: Make, machines: Pair) -> None
     """Killed in the pause, the tool's switch starts the old unit again by a connection of its
     own."""
     site = make_far_site(*machines)
+    site.add_jobs()
     site.run("rehearse")
+    parts = ("stop.jobs.before-act", "stop.jobs.after-act", "sync.start.before-act")
     with Client(site.gate) as client:
-        crash = {"CROSSFADE_CRASH_AT": "cutover.sync.start.before-act"}
+        for point in parts:
+            crash = {"CROSSFADE_CRASH_AT": f"cutover.{point}"}
+            site.run("cutover", "--yes", env=crash, ok=False)
+            assert site.jobs_on(Side.NEW) == set()
+            eventually(
+                lambda: site.wired().side(site.wired().manifest.old, Side.OLD).health.run().holds
+            )
+            eventually(lambda: site.jobs_on(Side.OLD) == ALL_JOBS)
+        crash = {"CROSSFADE_CRASH_AT": "cutover.switch.commit.after-act"}
         site.run("cutover", "--yes", env=crash, ok=False)
-        eventually(
-            lambda: site.wired().side(site.wired().manifest.old, Side.OLD).health.run().holds
-        )
+        assert site.jobs_on(Side.OLD) == site.jobs_on(Side.NEW) == set()
         site.run("cutover", "--yes")
         assert site.version() == "2.0"
+        _exactly_one(site, Side.NEW)
     assert client.failures == []
     assert client.lost(site.gate) == set()

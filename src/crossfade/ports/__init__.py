@@ -16,7 +16,7 @@ from crossfade.ports._drivers import (
     Held,
     Traffic,
 )
-from crossfade.ports._machines import Host, Install, Service
+from crossfade.ports._machines import Host, Install, Jobs, Service
 from crossfade.ports._values import (
     Carrying,
     Completed,
@@ -51,6 +51,7 @@ __all__ = [
     "Held",
     "Host",
     "Install",
+    "Jobs",
     "Journal",
     "Kept",
     "KeptBackup",

@@ -17,7 +17,7 @@ from crossfade.ports._drivers import (
     Files,
     Traffic,
 )
-from crossfade.ports._machines import Host, Install, Service
+from crossfade.ports._machines import Host, Install, Jobs, Service
 from crossfade.ports._values import KeptBackup, Limits, Progress, Rendering
 
 __all__ = [
@@ -47,6 +47,7 @@ class Parts(Protocol):
     installed_version: Check
     health: Check
     checks: Sequence[Check]
+    jobs: Jobs
 
     @property
     def databases(self) -> Mapping[str, Database]:
@@ -55,9 +56,6 @@ class Parts(Protocol):
     @property
     def files(self) -> Mapping[str, Files]:
         """This side's trees by name."""
-
-    def jobs(self) -> list[str]:
-        """What its machine runs at set times for this side, each in words."""
 
 
 class Journal(Protocol):

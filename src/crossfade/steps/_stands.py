@@ -16,6 +16,7 @@ def stands(parts: Parts) -> list[str]:
             f"{what} {path} on {host.name}" for path, what in places.items() if host.exists(path)
         ]
         found += [f"database {endpoint}" for endpoint in there.databases.values()]
+        found += [f"job {job} on {host.name}" for job in parts.jobs.known()]
         return [*found, *parts.service.stands()]
     except Failed as failed:
         return [f"the {there.side} side on {host.name}, as far as it stands: {failed.what}"]
