@@ -10,7 +10,7 @@ from hashlib import sha256
 from crossfade.drivers.services.spawn import ProcessSpec
 from crossfade.manifest import Manifest, SideSpec, is_reference
 from crossfade.model import Address, Installation, Side
-from crossfade.ports import Check, Database, Files, Host, Install, Machine, Service
+from crossfade.ports import Check, Database, Files, Host, Install, Jobs, Machine, Service
 from crossfade.recipes import fill
 
 __all__ = ["Joined", "held_installation", "process_spec"]
@@ -33,9 +33,9 @@ class Joined:
     installed_version: Check
     health: Check
     checks: Sequence[Check]
+    jobs: Jobs
     find_databases: Callable[[], Mapping[str, Database]]
     find_files: Callable[[], Mapping[str, Files]]
-    find_jobs: Callable[[], list[str]]
     machine: Machine | None = None
 
     @cached_property
@@ -47,10 +47,6 @@ class Joined:
     def files(self) -> Mapping[str, Files]:
         """This side's trees by name."""
         return self.find_files()
-
-    def jobs(self) -> list[str]:
-        """What its machine runs at set times for this side."""
-        return self.find_jobs()
 
 
 def process_spec(

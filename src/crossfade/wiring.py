@@ -20,10 +20,11 @@ from crossfade.engine import history
 from crossfade.engine.journal import SqliteJournal
 from crossfade.engine.lease import lease
 from crossfade.engine.work import AttemptWork, Silent
+from crossfade.jobs import HandedOver, between
 from crossfade.machines import Machines
 from crossfade.manifest import HostSpec, Manifest, SideSpec, load, resolve
 from crossfade.model import Installation, Run, Side
-from crossfade.ports import Check, Host, Install, Limits, Teller, Traffic
+from crossfade.ports import Check, Host, Install, Jobs, Limits, Teller, Traffic
 from crossfade.provisioning import Provisioning
 from crossfade.recipes import CheckSpec, fill
 from crossfade.serving import Joined, held_installation, process_spec
@@ -244,13 +245,13 @@ class WiredSite:
             installed_version=self._installed_version(there, host),
             health=self._check(recipe.health, there, host),
             checks=checks,
+            jobs=self._jobs(spec, side, host),
             find_databases=lambda: {
                 part.name: self.machines.database(part, there, host) for part in recipe.databases
             },
             find_files=lambda: {
                 part.name: self.machines.tree(part, there, host) for part in recipe.files
             },
-            find_jobs=lambda: self._jobs(spec, host),
             machine=self.provisioning.machine_of(side),
         )
 
@@ -274,14 +275,14 @@ class WiredSite:
 
         return needs_of(self.manifest, work)
 
-    def _jobs(self, spec: SideSpec, host: Host) -> list[str]:
+    def _jobs(self, spec: SideSpec, side: Side, host: Host) -> Jobs:
         """Of a container the jobs are those in its image, which the new image has as well."""
-        if spec.host.driver == "docker":
-            return []
-        from crossfade.jobs import jobs_of
-
-        unit = spec.service.unit if spec.service.driver == "systemd" else ""
-        return jobs_of(host, sorted({spec.root, spec.config, spec.data}), unit)
+        manifest = self.manifest
+        if manifest.old.host.driver == "docker" or spec not in (manifest.old, manifest.new):
+            return HandedOver(side, host, None)
+        machines = self.machines
+        jobs = between(manifest, self.upgrade, machines.host_of, machines.here)
+        return HandedOver(side, host, jobs)
 
     def _mark(self, spec: SideSpec) -> str:
         """One mark for one installation, which keeps it as the old side of the next upgrade."""
@@ -359,6 +360,7 @@ class WiredSite:
         seen["old.running"] = version.run().observed if version else ""
         digests = CarriedConfiguration(manifest.recipe, old, work.old.host).facts()
         seen |= {f"configuration {name}": digest for name, digest in digests.items()}
+        seen |= work.old.jobs.facts()
         return seen
 
 

@@ -8,8 +8,11 @@ from pathlib import Path
 import pytest
 from tests.testbed.machines import Machine
 
+from crossfade.drivers.hosts.local import LocalHost
 from crossfade.drivers.hosts.ssh import SshHost
-from crossfade.jobs import jobs_of
+from crossfade.errors import Failed
+from crossfade.jobs import HandedOver, Handover, Move, find
+from crossfade.model import Side
 
 TIMER = "[Timer]\nOnCalendar=daily\n[Install]\nWantedBy=timers.target\n"
 FILES = {
@@ -39,7 +42,7 @@ def host(machines: tuple[Machine, Machine]) -> Iterator[SshHost]:
     made.run(("systemctl", "daemon-reload"))
     made.run(("systemctl", "enable", "--quiet", "cf-mail.timer", "cf-wake.timer"))
     yield made
-    made.run(("systemctl", "disable", "--quiet", "cf-mail.timer", "cf-wake.timer"))
+    made.run(("systemctl", "disable", "--quiet", "cf-mail.timer", "cf-wake.timer"), ok=(0, 1))
     for name in FILES:
         made.remove(Path(name))
     made.run(("systemctl", "daemon-reload"))
@@ -50,6 +53,92 @@ def test_jobs(host: SshHost) -> None:
     """By a directory of the installation, or its unit; nothing by comments, by longer names, or of
     what is off."""
     places = [Path("/srv/app"), Path("/var/lib/app")]
-    assert set(jobs_of(host, places, "app.service")) == FOUND
-    assert set(jobs_of(host, places)) == FOUND - {"timer cf-wake.timer"}
-    assert jobs_of(host, [Path("/srv/elsewhere")], "else.service") == []
+
+    def found(places: list[Path], unit: str = "") -> set[str]:
+        return {job.words for job in find(host, places, unit)}
+
+    assert found(places, "app.service") == FOUND
+    assert found(places) == FOUND - {"timer cf-wake.timer"}
+    assert found([Path("/srv/elsewhere")], "else.service") == set()
+
+
+def test_both_sides_on_one_machine(host: SshHost, tmp_path: Path) -> None:
+    """Every kind is carried under a name of its own, switched off and on, and removed; what is
+    somebody else's in the same files stays, with mode and owner.  Each act may be done twice."""
+    table, user = Path("/etc/crontab"), Path("/var/spool/cron/crontabs/root")
+    shared = host.read(table)
+    line = "5 4 * * * root /srv/app/bin/tidy --dry%run\n"
+    host.write(table, shared + line.encode(), mode=0o644)
+    host.write(user, b"A=1\n@daily /srv/app/bin/mine 'x  y'\n7 * * * * /srv/else\n", mode=0o600)
+    host.write(Path("/etc/cron.daily/cf-two"), b"#!/srv/app/bin/sh\n:\n", mode=0o755)
+    places = {"/srv/app": "/srv/app2", "/var/lib/app": "/var/lib/app2"}
+    move = Move("up_1", places, ("app.service", "app-2.0.service"), "2.0", "1.0")
+    here = LocalHost()
+    both = Handover(
+        tmp_path / "jobs.json",
+        "app",
+        list(map(Path, places)),
+        move,
+        lambda: host,
+        lambda: host,
+        here,
+    )
+    old, new = (HandedOver(side, host, both) for side in (Side.OLD, Side.NEW))
+    try:
+        before = _state(host)
+        carried, told = old.found()
+        assert len(carried) == 6
+        assert told == ["cron job in /etc/cron.d/cf-app (the new side is without the account app)"]
+        new.carry()
+        assert not any(line.startswith("cf-") and "2.0" in line for line in _state(host))
+        for _ in range(2):
+            assert all(finding.holds for finding in (*old.switch(False), *new.switch(True)))
+            text = host.read(table).decode()
+            assert text == shared.decode() + "#crossfade up_1: " + line
+            assert host.run(("stat", "-c", "%a %U", str(user))).out == b"600 root\n"
+            assert b"@daily root /srv/app2/bin/mine 'x  y'" in host.read(
+                Path("/etc/cron.d/app-root-2-0")
+            )
+            shebang = host.read(Path("/etc/cron.daily/cf-two-2-0"))
+            assert shebang.startswith(b"#!/srv/app2/bin/sh\n")
+            wake = host.run(("systemctl", "show", "-p", "Unit", "cf-wake-2.0.timer")).out
+            assert wake == b"Unit=app-2.0.service\n"
+            assert host.run(("systemctl", "is-enabled", "cf-mail.timer"), ok=(1,)).status == 1
+        for _ in range(2):
+            assert all(finding.holds for finding in (*new.switch(False), *old.switch(True)))
+        assert host.read(table) == shared + line.encode()
+        stuck = Path("/etc/cron.daily/cf-two-2-0")
+        host.make_directory(stuck)
+        with pytest.raises(Failed) as failed:
+            new.remove()
+        assert failed.value.code == "job-does-not-stop"
+        host.remove(stuck)
+        new.remove()
+        assert _state(host) == before
+        assert not new.known()
+        new.carry()
+        old.switch(False)
+        new.switch(True)
+        old.retire(tmp_path / "archive")
+        assert host.read(table) == shared
+        assert b"/srv/else" in host.read(user)
+        assert b"/srv/app/" not in host.read(user)
+        assert (tmp_path / "archive/jobs/etc/crontab").exists()
+        assert not host.exists(Path("/etc/systemd/system/cf-mail.timer"))
+        assert host.exists(Path("/etc/systemd/system/cf-mail-2.0.timer"))
+    finally:
+        new.remove()
+        old.switch(True)
+        host.write(table, shared, mode=0o644)
+        for name in (user, Path("/etc/cron.daily/cf-two")):
+            host.remove(name)
+
+
+def _state(host: SshHost) -> set[str]:
+    """Every file where jobs stand, with its mode and content; and the timers that are on."""
+    order = (
+        "find /etc/cron* /var/spool/cron /etc/systemd/system -type f -printf '%m %u %p ' "
+        "-exec sha256sum {} \\; ; systemctl list-unit-files --type=timer --state=enabled "
+        "--no-legend --no-pager | grep cf-"
+    )
+    return set(host.run(("sh", "-c", order), ok=(0, 1)).out.decode().splitlines())

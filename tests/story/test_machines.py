@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,27 @@ Pair = tuple[Machine, Machine]
 
 pytestmark = pytest.mark.timeout(600)
 
-_AT_BOOT = {"/etc/systemd/system/multi-user.target.wants/notes.service l"}
+_AT_BOOT = {
+    "/etc/systemd/system/multi-user.target.wants/notes.service l",
+    "/etc/systemd/system/timers.target.wants/notes-beat.timer l",
+}
+
+
+ALL_JOBS = {"timer", "table", "script"}
+
+
+def _exactly_one(site: FarSite, live: Side) -> None:
+    """Jobs work for the side that serves and not for the other one, and never did at one time."""
+    idle = Side.NEW if live is Side.OLD else Side.OLD
+    assert (site.jobs_on(live), site.jobs_on(idle)) == (ALL_JOBS, set())
+    last = max((at for at, _ in site.beats(idle)), default=0.0)
+    eventually(lambda: max((at for at, _ in site.beats(live)), default=0.0) > last)
+    assert max((at for at, _ in site.beats(idle)), default=0.0) == last
+    ran = [*site.beats(Side.OLD), *site.beats(Side.NEW)]
+    assert {place for _, place in site.beats(Side.NEW)} <= {"/srv/notes/new"}
+    changes = [place for _, place in sorted(ran)]
+    turns = sum(one != other for one, other in pairwise(changes))
+    assert turns <= 3, "the two sides' jobs ran in turns"
 
 
 @pytest.fixture(params=["local to ssh", "ssh to ssh", "ssh to local"])
@@ -35,13 +56,21 @@ def unlisted(left: dict[str, set[str]], there: Machine, stands: list[str]) -> di
     units = {name for kind, name in said if kind == "unit"}
     places = {name for kind, name in said if kind in ("program", "configuration", "data")}
     places |= {f"/etc/systemd/system/{unit}{end}" for unit in units for end in ("", ".d")}
+    jobs = {name for kind, name in said if kind == "job"}
+    timed = {j.removesuffix(".timer") for j in jobs if j.endswith(".timer")}
+    timed = {f"{stem}{kind}" for stem in timed for kind in (".timer", ".service")}
+    units |= timed
+    places |= {j for j in jobs if j.startswith("/")} | {f"/etc/systemd/system/{u}" for u in timed}
+    left["crontabs"] = {
+        line for line in left.get("crontabs", ()) if line.partition(":")[0] not in jobs
+    }
     files = left.pop("files", set())
     owned = {line: {p for p in places if re.match(rf"{re.escape(p)}[/ ]", line)} for line in files}
     told = {
         "unlisted files": {line for line, by in owned.items() if not by} - _AT_BOOT,
         "listed in vain": places - {place for by in owned.values() for place in by},
         **{
-            kind: lines - {line for line in lines if line.split()[0] in units}
+            kind: {line for line in lines if line.split()[0] not in units}
             for kind, lines in left.items()
         },
     }
@@ -56,6 +85,10 @@ def test_forward_back_and_forward_again(
     site = make_far_site(*sides)
     old, new = sides
     before = {one.name: leavings(one) for one in sides if one}
+    both = old is not None and new is not None
+    if old and both:
+        site.add_jobs()
+        before[old.name] = leavings(old)
     with Client(site.gate) as client:
         site.run("rehearse")
         assert site.version() == "1.0"
@@ -67,6 +100,8 @@ def test_forward_back_and_forward_again(
         assert (first["outcome"], first["live"], site.version()) == ("done", "new", "2.0")
         assert first["requests"]["served_by_old_after_drain"] == 0
         eventually(lambda: len(client.acknowledged) > 30)
+    if both:
+        _exactly_one(site, Side.NEW)
     assert client.failures == []
     assert client.lost(site.gate) == set()
     if old:
@@ -77,12 +112,24 @@ def test_forward_back_and_forward_again(
     with Client(site.gate, name="second", stays_behind=True) as client:
         back = site.run("rollback", "--yes", "--accept-loss", "--json").json
         assert (back["outcome"], back["live"], site.version()) == ("rolled-back", "old", "1.0")
+    if both and new:
+        _exactly_one(site, Side.OLD)
+        left = added(before[new.name], leavings(new))
+        assert "crontabs" not in left
+        assert not any(
+            "beat" in line
+            for lines in left.values()
+            for line in lines
+            if "journal" not in line and "/run/" not in line
+        ), left
     assert client.failures == []
     if old:
         assert old.run("systemctl", "is-enabled", "notes.service").strip() == "enabled"
         known = {line.partition(" ")[0] for line in before[old.name]["files"]}
         left = added(before[old.name], leavings(old))
         left["files"] = {f for f in left.get("files", ()) if f.partition(" ")[0] not in known}
+        left.pop("processes", None)  # a job may run just now
+        left["files"] = {f for f in left["files"] if "/beats" not in f}
         assert left == {"files": set()}, "its own files may have grown"
     if new:
         left = added(before[new.name], leavings(new))
@@ -93,6 +140,8 @@ def test_forward_back_and_forward_again(
         assert site.version() == "2.0"
     assert client.failures == []
     assert client.lost(site.gate) == set()
+    if both:
+        _exactly_one(site, Side.NEW)
     retired = site.run("retire", "--yes", "--json").json
     assert (retired["outcome"], retired["live"]) == ("retired", "new")
     assert site.version() == "2.0"
@@ -109,10 +158,12 @@ def test_the_unit_comes_along(make_far_site: Make, machines: Pair) -> None:
     new side's paths; what it ran does not."""
     site = make_far_site(*machines)
     job = Path("/etc/cron.d/notes-purge")
-    site.host(Side.OLD).write(job, b"1 4 * * * notes /srv/notes/old/purge\n", mode=0o644)
+    line = b"1 4 * * * notes /srv/notes/old/purge --at :8108\n"
+    site.host(Side.OLD).write(job, line, mode=0o644)
     said = site.run("plan").out
     site.host(Side.OLD).remove(job)
-    assert f"cron job in {job} works for the old side and is not handed over" in said
+    why = "it names the old side's port 8108"
+    assert f"cron job in {job} ({why}) works for the old side and is not handed over" in said
     site.run("rehearse")
     site.run("cutover", "--yes")
     shown = machines[1].run(
@@ -132,14 +183,23 @@ def test_the_tool_dies_in_the_pause(make_far_site: Make, machines: Pair) -> None
     """Killed in the pause, the tool's switch starts the old unit again by a connection of its
     own."""
     site = make_far_site(*machines)
+    site.add_jobs()
     site.run("rehearse")
+    parts = ("stop.jobs.before-act", "stop.jobs.after-act", "sync.start.before-act")
     with Client(site.gate) as client:
-        crash = {"CROSSFADE_CRASH_AT": "cutover.sync.start.before-act"}
+        for point in parts:
+            crash = {"CROSSFADE_CRASH_AT": f"cutover.{point}"}
+            site.run("cutover", "--yes", env=crash, ok=False)
+            assert site.jobs_on(Side.NEW) == set()
+            eventually(
+                lambda: site.wired().side(site.wired().manifest.old, Side.OLD).health.run().holds
+            )
+            eventually(lambda: site.jobs_on(Side.OLD) == ALL_JOBS)
+        crash = {"CROSSFADE_CRASH_AT": "cutover.switch.commit.after-act"}
         site.run("cutover", "--yes", env=crash, ok=False)
-        eventually(
-            lambda: site.wired().side(site.wired().manifest.old, Side.OLD).health.run().holds
-        )
+        assert site.jobs_on(Side.OLD) == site.jobs_on(Side.NEW) == set()
         site.run("cutover", "--yes")
         assert site.version() == "2.0"
+        _exactly_one(site, Side.NEW)
     assert client.failures == []
     assert client.lost(site.gate) == set()

@@ -38,6 +38,15 @@ ReadWritePaths=/srv/notes/old
 [Install]
 WantedBy=multi-user.target
 """
+BEATS = "/run/notes-beats"
+JOBS = {
+    "/etc/systemd/system/notes-beat.timer": "[Timer]\nOnActiveSec=0.3\nOnUnitActiveSec=1\n"
+    "AccuracySec=20ms\n[Install]\nWantedBy=timers.target\n",
+    "/etc/systemd/system/notes-beat.service": "[Unit]\nStartLimitIntervalSec=0\n[Service]\n"
+    "Type=oneshot\nExecStart=/bin/sh -c 'echo $$(date +%%s.%%N) /srv/notes/old >>" + BEATS + "'\n",
+    "/etc/cron.d/notes-purge": "MAILTO=nobody\n1 4 * * * root /srv/notes/app1/bin/purge\n",
+    "/etc/cron.daily/notes-daily": "#!/bin/sh\nls /srv/notes/old >/dev/null\n",
+}
 DROP_IN = "# more files\n[Service]\nLimitNOFILE=4321\n"
 HOME = Path("/srv/notes")
 PORT = 8108
@@ -128,6 +137,30 @@ class FarSite(Site):
             encoding="utf-8",
         )
 
+    def add_jobs(self) -> None:
+        """A timer that writes down each second that it runs, and cron jobs, on the old side."""
+        host = self.host(Side.OLD)
+        for path, text in JOBS.items():
+            mode = 0o755 if "daily" in path else 0o644
+            host.write(Path(path), text.encode(), mode=mode)
+        host.run(("systemctl", "daemon-reload"))
+        host.run(("systemctl", "enable", "--quiet", "--now", "notes-beat.timer"))
+
+    def jobs_on(self, side: Side) -> set[str]:
+        """Which of them would run on a machine."""
+        look = "systemctl is-active -q notes-beat.timer && "
+        look += "systemctl is-enabled -q notes-beat.timer && echo timer; "
+        look += "grep -q '^1 4 .* root /srv/notes/app' /etc/cron.d/notes-purge && echo table; "
+        look += "[ -x /etc/cron.daily/notes-daily ] && echo script; :"
+        return set(
+            self.host(side).run(("sh", "-c", f"{{ {look}; }} 2>/dev/null")).out.decode().split()
+        )
+
+    def beats(self, side: Side) -> list[tuple[float, str]]:
+        """When the timer's job ran on a machine, and for which place."""
+        said = self.host(side).run(("sh", "-c", f"cat {BEATS} || :")).out.decode().split()
+        return [(float(at), place) for at, place in zip(said[::2], said[1::2], strict=False)]
+
     def _side(
         self, side: Side, version: str, root: str, data: str, environment: Mapping[str, str]
     ) -> dict[str, Any]:
@@ -179,7 +212,12 @@ class FarSite(Site):
         units = "for u in /etc/systemd/system/notes*.service; do "
         units += '[ -e "$u" ] || continue; n=${u##*/}; systemctl disable --quiet "$n"; '
         units += 'systemctl stop "$n"; rm -rf "$u" "$u.d"; done; systemctl daemon-reload'
-        host.run(("sh", "-c", units), ok=(0, 1), timeout=120)
+        timers = (
+            "systemctl disable -q --now notes-beat.timer; rm -f /etc/systemd/system/notes-*.timer "
+        )
+        timers += f"{BEATS} /etc/cron.d/*notes-* /etc/cron.daily/*notes-*; "
+        timers += "rm -f /etc/cron.d/.notes-* /etc/cron.daily/.notes-*; "
+        host.run(("sh", "-c", timers + units), ok=(0, 1), timeout=120)
         host.remove(HOME)
         host.close()
 

@@ -16,7 +16,7 @@ from crossfade.ports._drivers import (
     Held,
     Traffic,
 )
-from crossfade.ports._machines import Host, Install, Machine, Provisioner, Service
+from crossfade.ports._machines import Host, Install, Jobs, Machine, Provisioner, Service
 from crossfade.ports._values import (
     Carrying,
     Completed,
@@ -52,6 +52,7 @@ __all__ = [
     "Held",
     "Host",
     "Install",
+    "Jobs",
     "Journal",
     "Kept",
     "KeptBackup",

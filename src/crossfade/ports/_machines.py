@@ -10,7 +10,7 @@ from typing import BinaryIO, Protocol
 from crossfade.model import Address, Finding
 from crossfade.ports._values import Completed, MadeMachine, Progress, ServiceState
 
-__all__ = ["Host", "Install", "Machine", "Provisioner", "Service"]
+__all__ = ["Host", "Install", "Jobs", "Machine", "Provisioner", "Service"]
 
 
 class Host(Protocol):
@@ -80,6 +80,37 @@ class Host(Protocol):
 
     def listener(self, address: Address) -> str | None:
         """Who listens at ``address`` ("pid 12 (python)", or "somebody"); None when it is free."""
+
+
+class Jobs(Protocol):
+    """What a machine runs at set times for one side: timers and cron jobs.  Those of the old side
+    are found; ``carry`` makes the new side's, and writes down both."""
+
+    def known(self) -> list[str]:
+        """Those of this side that ``carry`` wrote down, each by its timer or file."""
+
+    def found(self) -> tuple[list[str], list[str]]:
+        """What would be handed over, and what would not and why, each in words.  Reads only."""
+
+    def facts(self) -> Mapping[str, str]:
+        """A digest of each of the old side's, by its name.  Reads only."""
+
+    def carry(self) -> None:
+        """Write the new side's, switched off, before the pause."""
+
+    def switch(self, on: bool, wait: float = 0) -> list[Finding]:
+        """Switch them on, or off; read back.  What a timer has started and still runs is waited
+        for, ``wait`` seconds at most, and ended.  Nothing, and no command, when none are known."""
+
+    def revival(self) -> list[tuple[str, ...]]:
+        """The commands with which somebody else (the dead-man's switch) switches them on."""
+
+    def remove(self) -> list[Finding]:
+        """Remove the new side's, as we made them; fine when there are none.  Raises Failed."""
+
+    def retire(self, archive: Path) -> list[Finding]:
+        """Step retire: keep the old side's below ``archive``, on this machine, and only then remove
+        them.  Raises Failed."""
 
 
 class Service(Protocol):

@@ -17,7 +17,7 @@ from crossfade.ports._drivers import (
     Files,
     Traffic,
 )
-from crossfade.ports._machines import Host, Install, Machine, Service
+from crossfade.ports._machines import Host, Install, Jobs, Machine, Service
 from crossfade.ports._values import KeptBackup, Limits, Progress, Rendering
 
 __all__ = [
@@ -49,6 +49,7 @@ class Parts(Protocol):
     health: Check
     checks: Sequence[Check]
     machine: Machine | None
+    jobs: Jobs
 
     @property
     def databases(self) -> Mapping[str, Database]:
@@ -57,9 +58,6 @@ class Parts(Protocol):
     @property
     def files(self) -> Mapping[str, Files]:
         """This side's trees by name."""
-
-    def jobs(self) -> list[str]:
-        """What its machine runs at set times for this side, each in words."""
 
 
 class Journal(Protocol):

@@ -21,8 +21,8 @@ GATE_LATER = 2.0
 """How much longer the gate waits than the dead-man's switch, in seconds."""
 
 
-def begin(work: Work, live: Parts, idle: Parts) -> Finding:
-    """Arm the switch, hold, drain, and stop the live side; the caller fences its data.
+def begin(work: Work, live: Parts, idle: Parts) -> list[Finding]:
+    """Arm the switch, hold, drain, and stop the live side and its jobs; the caller fences its data.
 
     Before that both sides' programs are loaded, as far as that needs no data: the idle side's to
     start quickly inside the pause, the live side's to be back quickly should we go back."""
@@ -31,7 +31,8 @@ def begin(work: Work, live: Parts, idle: Parts) -> Finding:
         with suppress(Failed):  # an insurance only: without it, going back takes longer
             live.service.prepare()
     lease = work.limits.lease
-    work.dead_man.arm([idle.service.burial(), live.service.revival()], lease)
+    revival = [idle.service.burial(), live.service.revival(), *live.jobs.revival()]
+    work.dead_man.arm(revival, lease)
     work.traffic.hold(
         lease=lease + GATE_LATER,
         at_most=work.limits.max_pause,
@@ -40,11 +41,25 @@ def begin(work: Work, live: Parts, idle: Parts) -> Finding:
     )
     work.pause_began = time.time()
     work.held.enter_context(_Keeper(work))
+    findings = jobs_off(work, live)
     with work.timed("drain"):
         drained = work.traffic.drain(min(10.0, max(1.0, time_left(work) / 2)))
     with work.timed("stop"):
         live.service.stop(work.limits.stop, keep_prepared=True)
-    return Finding.equal("requests in flight after the drain", 0, drained.in_flight, "gate's count")
+    claim = "requests in flight after the drain"
+    return [*findings, Finding.equal(claim, 0, drained.in_flight, "gate's count")]
+
+
+def jobs_off(work: Work, live: Parts) -> list[Finding]:
+    """Nothing works for the live side at set times any more.  What its timers have started may end
+    by itself within a part of the time left.  Raises Failed when something still does."""
+    if not live.jobs.known():
+        return []
+    with work.timed("jobs"):
+        off = live.jobs.switch(False, wait=min(10.0, max(1.0, time_left(work) / 2)))
+    if broken := [finding for finding in off if not finding.holds]:
+        raise Failed("job-does-not-stop", f"{broken[0].claim}: {broken[0].observed}.")
+    return off
 
 
 def stopped(live: Parts) -> list[Finding]:
@@ -81,9 +96,11 @@ def go_back(work: Work, live: Parts, idle: Parts) -> list[Finding]:
     work.pause_began = None
     health = wait_healthy(work, live, work.limits.start)
     _at_gate(work, lambda: _release_to(work, side))
+    jobs = live.jobs.switch(True)
     seen = work.traffic.look()
     return [
         health,
+        *jobs,
         Finding.equal("traffic goes to", side, seen.side if seen else None, "gate, read back"),
         Finding.equal("requests are held", False, seen.held if seen else None, "gate, read back"),
     ]

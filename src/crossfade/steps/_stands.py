@@ -18,6 +18,7 @@ def stands(parts: Parts) -> list[str]:
         ]
         found += [f"database {endpoint}" for endpoint in there.databases.values()]
         found += [f"machine {parts.machine.name}"] if parts.machine else []
+        found += [f"job {job} on {host.name}" for job in parts.jobs.known()]
         return [*found, *parts.service.stands()]
     except Failed as failed:
         return [f"the {there.side} side on {host.name}, as far as it stands: {failed.what}"]

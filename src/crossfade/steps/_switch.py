@@ -6,7 +6,7 @@ from crossfade.ports import Parts, Work
 from crossfade.steps._health import wait_healthy
 from crossfade.steps._pause import GATE_LATER
 
-__all__ = ["change_at_boot", "switch_to", "take_token"]
+__all__ = ["change_at_boot", "hand_jobs", "switch_to", "take_token"]
 
 
 def take_token(work: Work) -> None:
@@ -26,6 +26,15 @@ def change_at_boot(to: Parts, away: Parts) -> None:
     wanted = {away.service.at_boot(), to.service.at_boot()}
     to.service.set_at_boot(wanted != {False})  # None: a side that nothing could start at boot
     away.service.set_at_boot(False)
+
+
+def hand_jobs(to: Parts, away: Parts) -> list[Finding]:
+    """The jobs of the side that was stopped are off, and only then those of the other one are
+    switched on.  Raises Failed when the first cannot be shown.  Fine when it was done."""
+    off = away.jobs.switch(False)
+    if broken := [finding for finding in off if not finding.holds]:
+        raise Failed("job-does-not-stop", f"{broken[0].claim}: {broken[0].observed}.")
+    return [*off, *to.jobs.switch(True)]
 
 
 def switch_to(work: Work, to: Parts, away: Parts) -> list[Finding]:

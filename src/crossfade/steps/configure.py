@@ -77,6 +77,7 @@ def clear(work: Work) -> None:
     """Remove the new side's data and configuration, but only what we made."""
     work.new.service.stop(timeout=5.0)
     work.new.service.remove()
+    work.new.jobs.remove()
     for place in _places(work):
         if work.new.host.exists(place / OURS):
             work.new.host.remove(place)

@@ -16,7 +16,7 @@ from crossfade.steps._beside import beside
 from crossfade.steps._health import wait_healthy
 from crossfade.steps._pause import begin, go_back, stopped
 from crossfade.steps._stands import stands
-from crossfade.steps._switch import change_at_boot, switch_to, take_token
+from crossfade.steps._switch import change_at_boot, hand_jobs, switch_to, take_token
 from crossfade.steps.stop import positions
 from crossfade.steps.switch import keep_fences
 
@@ -51,7 +51,7 @@ def run(work: Work) -> Evidence:
     """Hold, drain, stop new, export, start old, commit, switch.
 
     Raises Failed before the commit; the caller then undoes, and the new side serves again."""
-    findings = [begin(work, work.new, work.old)]
+    findings = begin(work, work.new, work.old)
     with beside(lambda: stopped(work.new)) as seen, work.timed("export"):
         findings += _as_at_fence(work)
         brought, details = _bring_back(work, work.directory / "left-behind")
@@ -77,6 +77,8 @@ def finish(work: Work) -> Evidence:
     ended = time.time()
     work.held.close()
     work.pause_began = None
+    findings += hand_jobs(work.old, work.new)
+    findings += work.new.jobs.remove()
     change_at_boot(work.old, work.new)
     work.new.service.stop(work.limits.stop)  # ends the one that was loaded for going on
     for carrier in work.carriers.values():

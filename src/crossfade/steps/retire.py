@@ -27,6 +27,7 @@ def preview(work: Work) -> PlannedStep:
         f"remove the program at {work.old.installation.root}",
         *(f"remove {place}" for place in places),
         *([machine.describe()] if (machine := work.old.machine) else []),
+        *(("archive and remove its jobs",) if work.old.jobs.known() else ()),
     )
     old, new = work.old.installation, work.new.installation
     needed = [new.root, new.config, new.data] if new.host == old.host else []
@@ -69,6 +70,7 @@ def run(work: Work) -> Evidence:
         )
     with work.timed("remove"):
         findings += work.old.service.retire(work.directory / "archive")
+        findings += work.old.jobs.retire(work.directory / "archive")
         work.old.install.remove()  # leaves alone what is no environment of its own kind
         for place in places:
             work.old.host.remove(place)

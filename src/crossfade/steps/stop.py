@@ -45,18 +45,21 @@ def preview(work: Work) -> PlannedStep:
             f"the old side was started as {' '.join(state.foreign)!r}; "
             f"going back starts it as {' '.join(old.service.command())!r}"
         )
+    jobs, told = old.jobs.found()
     warnings += [
         f"{job} works for the old side and is not handed over: switch it off before the cutover, "
         "and set it up for the new side after it"
-        for job in old.jobs()
+        for job in told
     ]
     actions = (
+        *(f"hand over a job: {job}, switched on after the switch" for job in jobs),
         f"hold requests at {work.traffic.listen}, let those in flight finish",
         f"stop the old side ({state.detail})",
         "fence its databases, and prove the fence by trying",
     )
     touches = (
         f"the old side's process is stopped; to start it again: {' '.join(old.service.command())}",
+        *(f"a job is switched off: {job.partition(' becomes ')[0]}" for job in jobs),
         *(f"database {n}: {d.traits.fence}" for n, d in old.databases.items()),
     )
     return PlannedStep(
@@ -77,7 +80,8 @@ def run(work: Work) -> Evidence:
     work.traffic.ensure(
         {Side.OLD: work.old.installation.address, Side.NEW: work.new.installation.address}
     )
-    findings = [begin(work, work.old, work.new)]
+    work.new.jobs.carry()
+    findings = begin(work, work.old, work.new)
     with beside(lambda: stopped(work.old)) as seen, work.timed("fence"):
         for database in work.old.databases.values():
             work.held.callback(database.fence().close)

@@ -10,7 +10,7 @@ import time
 from crossfade.errors import Failed
 from crossfade.model import Evidence, Finding, PlannedStep, Reversal
 from crossfade.ports import Parts, Work
-from crossfade.steps._switch import change_at_boot, switch_to, take_token
+from crossfade.steps._switch import change_at_boot, hand_jobs, switch_to, take_token
 
 __all__ = ["finish", "keep_fences", "name", "preview", "reversal", "run", "undo", "watch"]
 
@@ -53,6 +53,7 @@ def finish(work: Work) -> Evidence:
         findings += carrier.after_commit(work)
     work.held.close()
     work.pause_began = None
+    findings += hand_jobs(work.new, work.old)
     change_at_boot(work.new, work.old)
     work.old.service.stop(work.limits.stop)  # ends the one that was loaded for going back
     findings += watch(work, work.new)
