@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 
 from crossfade.engine import history
 from crossfade.errors import Refused
 from crossfade.model import Finding, Plan, PlannedStep, Problem
-from crossfade.ports import Host, Step, Work
+from crossfade.ports import Step, Work
 
 __all__ = ["make_plan", "refuse_problems"]
 
@@ -21,50 +23,58 @@ def make_plan(
 ) -> Plan:
     """The plan of one run.  rehearsal is the last green one, for the prediction."""
     planned = tuple(step.preview(work) for step in steps)
-    disk = _disk(work, planned)
+    rooms = _rooms(work, planned)
     problems = [problem for step in planned for problem in step.problems]
-    problems += [
-        Problem(
-            "disk-too-small",
-            Finding(
-                f"room on the file system of {place}",
-                f"{needed} bytes",
-                f"{free} bytes free",
-                "statvfs",
-                holds=False,
-            ),
-            f"df -h {place}   (make room, or name another place in crossfade.yaml)",
-        )
-        for place, (needed, free) in disk.items()
-        if needed > free
-    ]
+    problems += [room.problem() for room in rooms if room.needed > room.free]
     return Plan(
         work.old.installation,
         work.new.installation,
         planned,
         world,
-        disk,
+        {room.name: (room.needed, room.free) for room in rooms},
         tuple(warning for step in planned for warning in step.warnings),
         tuple(problems),
         history.predicted_pause(rehearsal) if rehearsal else None,
     )
 
 
-def _disk(work: Work, planned: Sequence[PlannedStep]) -> dict[str, tuple[int, int]]:
-    """Bytes needed and free for each file system, named by the first place on it."""
-    first: dict[str, tuple[str, Host, Path]] = {}
-    needed: dict[str, int] = {}
+@dataclass
+class _Room:
+    """Bytes needed and free on a file system, named by the first place on it."""
+
+    place: Path
+    there: str
+    free: int
+    needed: int = 0
+
+    @property
+    def name(self) -> str:
+        return f"{self.place} on {self.there}" if self.there else str(self.place)
+
+    def problem(self) -> Problem:
+        claim = f"room on the file system of {self.name}"
+        seen = f"{self.free} bytes free"
+        on = f"on {self.there}; " if self.there else ""
+        return Problem(
+            "disk-too-small",
+            Finding(claim, f"{self.needed} bytes", seen, "statvfs", holds=False),
+            f"df -h {quote(str(self.place))}   "
+            f"({on}make room, or name another place in crossfade.yaml)",
+        )
+
+
+def _rooms(work: Work, planned: Sequence[PlannedStep]) -> list[_Room]:
+    """Each file system that is written to."""
+    rooms: dict[str, _Room] = {}
     for step in planned:
         for host, places in ((work.here, step.needs), (work.new.host, step.needs_there)):
+            there = "" if host.name == work.here.name else host.name
             for place, size in places.items():
                 system = host.file_system(place)
-                far = "" if host.name == work.here.name else f" on {host.name}"
-                first.setdefault(system, (f"{place}{far}", host, place))
-                needed[system] = needed.get(system, 0) + size
-    return {
-        name: (needed[system], host.free_bytes(place))
-        for system, (name, host, place) in first.items()
-    }
+                if system not in rooms:
+                    rooms[system] = _Room(place, there, host.free_bytes(place))
+                rooms[system].needed += size
+    return list(rooms.values())
 
 
 def refuse_problems(plan: Plan) -> None:

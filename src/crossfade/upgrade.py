@@ -23,6 +23,7 @@ from crossfade.steps import handback
 
 __all__ = [
     "Site",
+    "before_any_step",
     "clean_up",
     "cut_over",
     "leavings",
@@ -70,10 +71,13 @@ class Site(Protocol):
 
 
 def preview(site: Site, run: Run = Run.CUTOVER, *, unmuted: bool = False) -> Plan:
-    """What a run would do.  Changes nothing."""
-    work = site.begin(run, unmuted=unmuted)
-    rehearsal = history.last(site.journal, Run.REHEARSAL, "done")
-    return make_plan(work, STORY[run], site.world(work), rehearsal)
+    """What a run would do.  Changes nothing.
+
+    Raises Refused when that cannot be found out."""
+    with before_any_step(site):
+        work = site.begin(run, unmuted=unmuted)
+        rehearsal = history.last(site.journal, Run.REHEARSAL, "done")
+        return make_plan(work, STORY[run], site.world(work), rehearsal)
 
 
 def rehearse(site: Site, *, unmuted: bool = False) -> None:
@@ -145,15 +149,16 @@ def retire(site: Site) -> None:
 
 def leavings(site: Site) -> tuple[str, ...]:
     """What this upgrade left on databases' servers and machines and does not need now.  Changes
-    nothing."""
-    machines = site.machines_leavings()  # first: looking at databases may take a helper
-    databases = [
-        f"database {name}: {left}"
-        for work in _idle(site)
-        for name, carrier in work.carriers.items()
-        for left in carrier.leavings()
-    ]
-    return (*machines, *databases)
+    nothing.  Raises Refused when that cannot be found out."""
+    with before_any_step(site):
+        machines = site.machines_leavings()  # first: looking at databases may take a helper
+        databases = [
+            f"database {name}: {left}"
+            for work in _idle(site)
+            for name, carrier in work.carriers.items()
+            for left in carrier.leavings()
+        ]
+        return (*machines, *databases)
 
 
 def clean_up(site: Site) -> None:
@@ -178,11 +183,18 @@ def _idle(site: Site) -> Iterator[AttemptWork]:
 
 @contextmanager
 def _verb(site: Site, name: str) -> Iterator[None]:
-    """Hold the lease; give errors from before the first step their third and fourth sentence."""
+    """Hold the lease; errors from before the first step are explained."""
+    with before_any_step(site), site.lease(name):
+        site.introduce()
+        yield
+
+
+@contextmanager
+def before_any_step(site: Site) -> Iterator[None]:
+    """Give errors from before the first step their third and fourth sentence; Failed becomes
+    Refused."""
     try:
-        with site.lease(name):
-            site.introduce()
-            yield
+        yield
     except CrossfadeError as error:
         if error.now:
             raise

@@ -6,13 +6,22 @@ pause comes from.
 
 from functools import partial
 
-from crossfade.model import Finding, Run
-from crossfade.ports import Files, Work
+from crossfade.model import Finding, Problem, Run
+from crossfade.ports import Files, Parts, Work
 from crossfade.steps import configure
 from crossfade.steps._beside import all_beside
 from crossfade.steps._health import ask_all, wait_healthy
 
-__all__ = ["carry_and_start"]
+__all__ = ["carry_and_start", "port_taken"]
+
+
+def port_taken(new: Parts) -> tuple[Problem, ...]:
+    """Somebody else listens where the new version would."""
+    taken = new.host.listener(new.installation.address)
+    if not taken or new.service.look().running:
+        return ()
+    seen = Finding("the new side's address is free", "free", f"taken by {taken}", "host", False)
+    return (Problem("port-taken", seen, "edit crossfade.yaml   (name another address)"),)
 
 
 def carry_and_start(work: Work) -> list[Finding]:

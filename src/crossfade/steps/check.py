@@ -1,8 +1,8 @@
 """Step 5 (rehearsal): migrate, start and check the new version on a copy, and time everything."""
 
-from crossfade.model import Evidence, Finding, PlannedStep, Problem, Reversal, Run
+from crossfade.model import Evidence, Finding, PlannedStep, Reversal
 from crossfade.ports import Work
-from crossfade.steps._carry import carry_and_start
+from crossfade.steps._carry import carry_and_start, port_taken
 
 __all__ = ["name", "preview", "reversal", "run", "undo"]
 
@@ -13,16 +13,9 @@ reversal = Reversal.FREE
 def preview(work: Work) -> PlannedStep:
     """Where the new version would listen, and whether that is free."""
     new = work.new
-    problems: tuple[Problem, ...] = ()
-    taken = new.host.listener(new.installation.address)
-    if taken and not new.service.look().running:
-        seen = Finding("the new side's address is free", "free", f"taken by {taken}", "host", False)
-        problems = (Problem("port-taken", seen, "edit crossfade.yaml   (name another address)"),)
     place = f"at {new.installation.address}"
     words = f"start version {new.installation.version} {place}, which migrates its copy; check it"
-    if work.run is Run.CUTOVER:
-        words = f"(in step sync) {words}"
-    return PlannedStep(name, (words,), reversal, problems=problems)
+    return PlannedStep(name, (words,), reversal, problems=port_taken(new))
 
 
 def run(work: Work) -> Evidence:

@@ -6,7 +6,7 @@ from crossfade.errors import Failed
 from crossfade.model import Evidence, Finding, PlannedStep, Reversal
 from crossfade.ports import Carrying, Work
 from crossfade.steps._beside import beside
-from crossfade.steps._carry import carry_and_start
+from crossfade.steps._carry import carry_and_start, port_taken
 from crossfade.steps.stop import positions
 
 __all__ = ["name", "preview", "reversal", "run", "undo"]
@@ -22,7 +22,7 @@ def preview(work: Work) -> PlannedStep:
         *(f"copy what changed in {n}" for n in work.old.files),
         "prove that both sides are equal; start the new version; check it",
     )
-    return PlannedStep(name, actions, reversal, pause=True)
+    return PlannedStep(name, actions, reversal, pause=True, problems=port_taken(work.new))
 
 
 def run(work: Work) -> Evidence:
@@ -51,7 +51,11 @@ def unchanged(before: Mapping[str, str], after: Mapping[str, str]) -> list[Findi
 
 
 def undo(work: Work) -> Evidence:
-    """Stop the new version; its data is made anew by the next cutover."""
+    """Stop the new version; its data is made anew by the next cutover.
+
+    While the pause lasts that waits: step stop brings the old side back first, then ends both."""
+    if work.dead_man.state() == "armed":
+        return Evidence(name, ())
     work.new.service.stop(timeout=3.0)
     if work.new.service.look().running:
         raise Failed("service-does-not-stop", "The new side does not stop.")
