@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.testbed import WHOLE
 from tests.testbed.engine import Engine, running_engine
 from tests.testbed.far import FarSite, far_site_at
 from tests.testbed.machines import Machine, machine
@@ -17,6 +18,14 @@ from tests.testbed.site import Site, site_at
 
 # A run that a shell started in the background has Ctrl-C ignored, and so would all that it starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what runs only when time does not matter."""
+    if not WHOLE:
+        left_out = [item for item in items if item.get_closest_marker("whole")]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
 
 
 @pytest.fixture(scope="session", autouse=True)

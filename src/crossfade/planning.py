@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from shlex import quote
 
 from crossfade.engine import history
 from crossfade.errors import Failed, Refused
@@ -61,20 +62,16 @@ def _previewed(step: Step, work: Work) -> PlannedStep:
 
 def room(disk: Mapping[str, tuple[int, int]]) -> list[Need]:
     """Whether each file system has what is needed: the bytes of each, needed and free."""
-    return [
-        Need(
-            "disk-too-small",
-            Finding(
-                f"room on the file system of {place}",
-                f"{needed} bytes",
-                f"{free} bytes free",
-                "statvfs",
-                needed <= free,
-            ),
-            f"df -h {place}   (make room, or name another place in crossfade.yaml)",
-        )
-        for place, (needed, free) in disk.items()
-    ]
+    return [_room(name, needed, free) for name, (needed, free) in disk.items()]
+
+
+def _room(name: str, needed: int, free: int) -> Need:
+    claim = f"room on the file system of {name}"
+    seen = Finding(claim, f"{needed} bytes", f"{free} bytes free", "statvfs", needed <= free)
+    place, _, there = name.rpartition(" on ") if " on " in name else (name, "", "")
+    on = f"on {there}; " if there else ""
+    fix = f"df -h {quote(place)}   ({on}make room, or name another place in crossfade.yaml)"
+    return Need("disk-too-small", seen, fix)
 
 
 def _disk(work: Work, planned: Sequence[PlannedStep]) -> dict[str, tuple[int, int]]:

@@ -25,6 +25,7 @@ from crossfade.steps import handback
 
 __all__ = [
     "Site",
+    "before_any_step",
     "checked",
     "clean_up",
     "cut_over",
@@ -92,14 +93,15 @@ class Site(Protocol):
 
 def preview(site: Site, run: Run = Run.CUTOVER, *, unmuted: bool = False) -> Plan:
     """What a run would do.  Changes nothing.  What is to be looked at on a machine that is not made
-    yet is left out."""
-    work = site.begin(run, unmuted=unmuted)
-    if site.unmade:
-        plan = make_plan(work, STORY[run], {}, None)
-        first = made_first(site.making()) if run in (Run.REHEARSAL, Run.CUTOVER) else ()
-        return replace(plan, steps=(*first, *plan.steps))
-    rehearsal = history.last(site.journal, Run.REHEARSAL, "done")
-    return _plan(site, work, rehearsal)
+    yet is left out.  Raises Refused when that cannot be found out."""
+    with before_any_step(site):
+        work = site.begin(run, unmuted=unmuted)
+        if site.unmade:
+            plan = make_plan(work, STORY[run], {}, None)
+            first = made_first(site.making()) if run in (Run.REHEARSAL, Run.CUTOVER) else ()
+            return replace(plan, steps=(*first, *plan.steps))
+        rehearsal = history.last(site.journal, Run.REHEARSAL, "done")
+        return _plan(site, work, rehearsal)
 
 
 def rehearse(site: Site, *, unmuted: bool = False) -> None:
@@ -234,15 +236,16 @@ def _must_be_given_up(site: Site) -> None:
 
 def leavings(site: Site) -> tuple[str, ...]:
     """What this upgrade left on databases' servers and machines and does not need now.  Changes
-    nothing."""
-    machines = site.machines_leavings()  # first: looking at databases may take a helper
-    databases = [
-        f"database {name}: {left}"
-        for work in _idle(site)
-        for name, carrier in work.carriers.items()
-        for left in carrier.leavings()
-    ]
-    return (*machines, *databases)
+    nothing.  Raises Refused when that cannot be found out."""
+    with before_any_step(site):
+        machines = site.machines_leavings()  # first: looking at databases may take a helper
+        databases = [
+            f"database {name}: {left}"
+            for work in _idle(site)
+            for name, carrier in work.carriers.items()
+            for left in carrier.leavings()
+        ]
+        return (*machines, *databases)
 
 
 def checked(site: Site) -> tuple[Need, ...]:
@@ -311,13 +314,20 @@ def _idle(site: Site) -> Iterator[AttemptWork]:
 
 @contextmanager
 def _verb(site: Site, name: str, *, introduces: bool = True) -> Iterator[None]:
-    """Hold the lease, and tell the gate which side is where; give errors from before the first
-    step their third and fourth sentence."""
+    """Hold the lease, and tell the gate which side is where; errors from before the first step are
+    explained."""
+    with before_any_step(site), site.lease(name):
+        if introduces:
+            site.introduce()
+        yield
+
+
+@contextmanager
+def before_any_step(site: Site) -> Iterator[None]:
+    """Give errors from before the first step their third and fourth sentence; Failed becomes
+    Refused."""
     try:
-        with site.lease(name):
-            if introduces:
-                site.introduce()
-            yield
+        yield
     except CrossfadeError as error:
         if error.now:
             raise

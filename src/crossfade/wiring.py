@@ -331,9 +331,14 @@ class WiredSite:
         return HttpCheck(spec.name or "health", there.address, question)
 
     def world(self, work: AttemptWork) -> Mapping[str, str]:
-        """The facts that must not change between rehearsal and cutover."""
+        """The facts that must not change between rehearsal and cutover.
+
+        Raises Failed when a machine cannot be reached, or lacks what is needed there."""
         from crossfade.configuration import CarriedConfiguration
 
+        for parts in (work.old, work.new):
+            parts.host.connect()
+            parts.service.look()  # raises what would stop us from working with it
         manifest = self.manifest
         old = work.old.installation
         seen = {

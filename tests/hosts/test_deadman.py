@@ -59,6 +59,19 @@ def test_renewed_it_does_not_fire(tmp_path: Path) -> None:
     assert not (tmp_path / "fired").exists()
 
 
+def test_handed_over(tmp_path: Path) -> None:
+    """It goes on where we could not, without an end to us, until the machine is reached."""
+    switch, link, tries = LocalDeadMan(tmp_path / "d"), tmp_path / "link", tmp_path / "tries"
+    script = f"echo >>{tries}; [ -e {link} ] || exit 255; touch {tmp_path}/back"
+    switch.arm([("sh", "-c", script)], 60.0)
+    switch.hand_over()
+    assert (switch.state(), switch.commit(), switch.stand_down()) == ("fired", False, False)
+    eventually(lambda: tries.exists() and tries.read_text().count("\n") > 1)
+    assert not (tmp_path / "back").exists()
+    link.touch()
+    eventually((tmp_path / "back").exists)
+
+
 def test_commit_is_one_act(tmp_path: Path) -> None:
     """The commit's token exists if, and only if, commit succeeded; it fires no more."""
     switch = LocalDeadMan(tmp_path / "d")

@@ -41,6 +41,7 @@ def test_unknown_host(make_sshd: MakeSshd, make_host: MakeHost) -> None:
         error = failure(make_host(make_sshd(), name))
         assert error.code == "host-unknown"
         assert name in error.what
+        assert shlex.split(error.next.partition("   (")[0])[-2:] == [name, "exit"]
 
 
 def test_refused_and_silent_hosts(make_sshd: MakeSshd, make_host: MakeHost) -> None:
@@ -203,6 +204,25 @@ def test_restarted_machine(make_sshd: MakeSshd, make_host: MakeHost) -> None:
         running = pool.submit(host.run, ("echo", "back"))
         time.sleep(1.5)  # long enough for some attempts
         assert not running.done()
+        sshd.start()
+        assert running.result(60).out == b"back\n"
+
+
+def test_patience_that_is_cut_short(make_sshd: MakeSshd, make_host: MakeHost) -> None:
+    """Nobody waits beyond the moment that was said, whichever account is acted as; then as long as
+    usual again."""
+    sshd = make_sshd()
+    host = make_host(sshd, patience=60.0)
+    host.run(("true",))
+    sshd.stop()
+    host.acting_as(False).give_up_at(time.monotonic() + 3)
+    began = time.monotonic()
+    assert failure(host).code == "host-unreachable"
+    assert 1 < time.monotonic() - began < 20
+    host.give_up_at(None)
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(host.run, ("echo", "back"))
+        time.sleep(1)
         sshd.start()
         assert running.result(60).out == b"back\n"
 

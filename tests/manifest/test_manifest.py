@@ -114,6 +114,17 @@ def test_container_complaint(tmp_path: Path, old: str, new: str, expected: str) 
     assert expected in error.where
 
 
+@pytest.mark.parametrize("end", ["\\nb", " ", "\\\\"])
+def test_place_that_no_unit_takes(tmp_path: Path, end: str) -> None:
+    """A path that cannot stand in a unit is named, where a unit has it."""
+    text = changed("  data: data-new", f'  host: {{ssh: far}}\n  data: "/data{end}"')
+    text = text.replace("  root: app-new", "  root: /app-new")
+    text = text.replace("  config: etc-new", "  config: /etc-new")
+    error = complaints(tmp_path, text)
+    assert "new.data: has a line break, a space at its end or a backslash there" in error.where
+    assert "old.data" not in error.where
+
+
 def test_configuration_is_data_when_not_given(tmp_path: Path) -> None:
     """Without config, a side's configuration is in its data directory, in the rehearsal too."""
     text = changed("  config: etc\n", "").replace("  config: etc-new\n", "")

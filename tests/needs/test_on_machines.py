@@ -107,7 +107,7 @@ def rights_and_reach(site: FarSite, new: Machine, config: Path) -> None:
     manifest(site, host=there, address=NOWHERE)
     said = site.run("plan", ok=False)
     assert said.code == 4
-    for code in ("root-missing", "place-unwritable", "address-unreachable"):
+    for code in ("root-needed", "place-unwritable", "address-unreachable"):
         assert f"problem: {code}" in said.out + said.err, said.out + said.err
     manifest(site, host={**there, "sudo": True})
     assert site.run("doctor").code == 0

@@ -55,6 +55,19 @@ def test_paths_move_and_nothing_else() -> None:
     assert "/wrong" not in done
 
 
+def test_paths_that_need_quotes() -> None:
+    """They are put between quotes where a setting is a list, and are found between quotes."""
+    odd = '/srv/a "b" %c\\d'
+    said = r"/srv/a \"b\" %%c\\d"
+    plain = 'ReadWritePaths=/srv/notes/x /other\nEnvironment="A=/srv/notes/x"\n'
+    plain += "WorkingDirectory=/srv/notes\n"
+    quoted = f'ReadWritePaths="{said}"/x /other\nEnvironment="A={said}/x"\n'
+    quoted += 'WorkingDirectory=/srv/a "b" %%c\\d\n'
+    assert rewritten(plain, {"/srv/notes": odd}) == quoted
+    assert rewritten(f'ReadWritePaths="{said}/x"\n', {odd: "/new"}) == 'ReadWritePaths="/new/x"\n'
+    assert rewritten(f'ReadWritePaths="{said}/x"\n', {odd: "/n w"}) == 'ReadWritePaths="/n w/x"\n'
+
+
 def test_our_part_replaces_every_command() -> None:
     """What the old unit ran is taken back before ours is said; nothing in a word is special."""
     part = our_part(

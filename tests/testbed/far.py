@@ -53,12 +53,20 @@ PORT = 8108
 
 
 class FarSite(Site):
-    """As ``Site``; a side without a machine is on this one."""
+    """As ``Site``; a side without a machine is on this one.  ``called`` makes the name of a data
+    directory from its usual one."""
 
     def __init__(
-        self, directory: Path, old: Machine | None, new: Machine | None, **given: Any
+        self,
+        directory: Path,
+        old: Machine | None,
+        new: Machine | None,
+        *,
+        called: str = "{}",
+        **given: Any,
     ) -> None:
         self.machines = {Side.OLD: old, Side.NEW: new}
+        self.called = called
         super().__init__(directory, **given)
 
     def host(self, side: Side) -> SshHost:
@@ -73,7 +81,7 @@ class FarSite(Site):
                 self._prepare(side)
                 there = Address(machine.address, port)
                 if side is Side.OLD:
-                    self.old, self.data = there, HOME / "old"
+                    self.old, self.data = there, HOME / self.called.format("old")
                 else:
                     self.new, self.rehearsal = there, Address(machine.address, port + 1)
         if self.machines[Side.OLD] is None:
@@ -116,11 +124,26 @@ class FarSite(Site):
                 db.commit()
             host.write(self.data / "notes.db", file.read_bytes())
         host.run(("chown", "-R", "notes:notes", str(self.data)))
-        host.write(Path("/etc/systemd/system/notes.service"), UNIT.encode(), mode=0o644)
+        host.write(Path("/etc/systemd/system/notes.service"), self._unit().encode(), mode=0o644)
         drop_ins = Path("/etc/systemd/system/notes.service.d")
         host.write(drop_ins / "10-more.conf", DROP_IN.encode(), mode=0o644)
         host.run(("systemctl", "daemon-reload"))
         host.run(("systemctl", "enable", "--quiet", "notes.service"))
+
+    def _unit(self) -> str:
+        """The unit, with its path as systemd wants it where it is no plain one."""
+        if self.called == "{}":
+            return UNIT
+        word = str(self.data).replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
+        lines = []
+        for line in UNIT.splitlines(keepends=True):
+            in_command = word.replace("$", "$$") if line.startswith("Exec") else word
+            before, found, after = line.partition("/srv/notes/old")
+            inside, _, rest = after.partition(" ")
+            if found and not line.startswith("EnvironmentFile"):
+                line = f'{before}"{in_command}{inside.rstrip()}"' + (f" {rest}" if rest else "\n")
+            lines.append(line)
+        return "".join(lines)
 
     def write_manifest(
         self, *, broken: str = "", limits: Mapping[str, float] | None = None, extra: str = ""
@@ -169,14 +192,17 @@ class FarSite(Site):
         said: dict[str, Any] = {
             "version": version,
             "root": str(home / root),
-            "data": str(home / data),
+            "data": str(home / self.called.format(data)),
             "address": str(self.old if side is Side.OLD else self.new),
             "service": {"environment": dict(environment)},
         }
         if machine:
             said["host"] = {"ssh": machine.name, "config": str(machine.config)}
         if side is Side.NEW:
-            said["rehearsal"] = {"address": str(self.rehearsal), "data": str(home / "try")}
+            said["rehearsal"] = {
+                "address": str(self.rehearsal),
+                "data": str(home / self.called.format("try")),
+            }
             if machine and self.machines[Side.OLD] is None:
                 said["service"]["user"] = "notes"
         return said

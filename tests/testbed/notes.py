@@ -26,7 +26,13 @@ def settings(path):
     pairs = (
         line.split("#")[0].partition(":") for line in Path(path).read_text("utf-8").splitlines()
     )
-    return {key.strip(): value.strip().strip("\"'") for key, _, value in pairs if value.strip()}
+    return {key.strip(): scalar(value.strip()) for key, _, value in pairs if value.strip()}
+
+
+def scalar(text):
+    if text[0] == text[-1] == "'":
+        return text[1:-1].replace("''", "'")
+    return json.loads(text) if text[0] == text[-1] == '"' else text
 
 
 class SqliteStore:

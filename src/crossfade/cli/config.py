@@ -19,9 +19,12 @@ def add(verbs: Verbs) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print the difference and every finding that does not hold; 4 when there is one."""
     from crossfade.model import Run
+    from crossfade.upgrade import before_any_step
 
-    work = open_site(options).begin(Run.CUTOVER)
-    rendering = work.configuration.render(work.new.installation)
+    site = open_site(options)
+    with before_any_step(site):
+        work = site.begin(Run.CUTOVER)
+        rendering = work.configuration.render(work.new.installation)
     broken = [finding for finding in rendering.findings if not finding.holds]
     if options.json:
         findings = [finding.as_json() for finding in rendering.findings]

@@ -108,6 +108,7 @@ def _place_complaints(document: Document, manifest: Manifest) -> Iterator[Compla
         if relation and not _harmless(one, two, relation):
             yield _complaint(document, two[1], f"is {relation} {dotted(one[1])}")
     yield from _far_place_complaints(document, manifest)
+    yield from _unit_place_complaints(document, manifest)
     here = [place[:3] for place in places if place[3].driver == "local"]
     state = _real(manifest.state, HostSpec())
     for _, keys, path in here:
@@ -150,6 +151,17 @@ def _far_place_complaints(document: Document, manifest: Manifest) -> Iterator[Co
         if side.service.driver == "process":
             text = "is for programs of this machine; on others: systemd, or docker in a container"
             yield _complaint(document, (*keys, "service", "driver"), text)
+
+
+def _unit_place_complaints(document: Document, manifest: Manifest) -> Iterator[Complaint]:
+    """Paths that stand in a unit that we write."""
+    for keys, side in ((("new",), manifest.new), (("new", "rehearsal"), manifest.rehearsal)):
+        for name in ("root", "data", "config"):
+            path = str(getattr(side, name))
+            odd = path != path.strip() or len(path.splitlines()) != 1 or path.endswith("\\")
+            if odd and side.service.driver == "systemd" and name in _value(document, keys):
+                text = "has a line break, a space at its end or a backslash there: no unit takes it"
+                yield _complaint(document, (*keys, name), text)
 
 
 _OF_CONTAINERS = ("socket", "image", "listens", "mounts", "command", "compose", "fresh")

@@ -64,7 +64,7 @@ def _root(machine: Machine, why: list[str], uid: str) -> Need:
     claim = f"we have root's rights on {machine.name}, {' and '.join(dict.fromkeys(why))}"
     finding = Finding(claim, "we are root", seen, "id -u", uid == "0")
     fix = "edit crossfade.yaml   (host: {ssh: …, sudo: true}, or log in there as root)"
-    return Need("root-missing", finding, "sudo crossfade doctor" if machine.here else fix)
+    return Need("root-needed", finding, "sudo crossfade doctor" if machine.here else fix)
 
 
 def _place(machine: Machine, place: Path, seen: str) -> Need:

@@ -284,6 +284,9 @@ class DeadMan(Protocol):
     def stand_down(self) -> bool:
         """Take the token for going back.  False when it fired first (it revives by itself)."""
 
+    def hand_over(self) -> None:
+        """Let it fire now and go on trying, without killing us.  Fine when the token is gone."""
+
     def state(self) -> str:
         """One of: none, armed, committed, stood-down, fired."""
 

@@ -18,6 +18,13 @@ class Host(Protocol):
 
     name: str
 
+    def connect(self) -> None:
+        """See that it can be reached, and has the programs that we need there.  Raises Failed."""
+
+    def give_up_at(self, moment: float | None) -> None:
+        """From now on do not wait beyond this moment (``time.monotonic()``) for a link that is cut;
+        None: wait as long as usual."""
+
     def run(
         self,
         argv: Sequence[str],

@@ -19,6 +19,8 @@ __all__ = ["GATE_LATER", "begin", "go_back", "stopped"]
 
 GATE_LATER = 2.0
 """How much longer the gate waits than the dead-man's switch, in seconds."""
+_PATIENCE = 10.0
+"""For how many seconds we try to reach the live side's machine before the switch goes on."""
 
 
 def begin(work: Work, live: Parts, idle: Parts) -> list[Finding]:
@@ -40,6 +42,8 @@ def begin(work: Work, live: Parts, idle: Parts) -> list[Finding]:
         commit_token=work.dead_man.commit_token,
     )
     work.pause_began = time.time()
+    for parts in (idle, live):
+        parts.host.give_up_at(time.monotonic() + time_left(work))
     work.held.enter_context(_Keeper(work))
     findings = jobs_off(work, live)
     with work.timed("drain"):
@@ -83,27 +87,46 @@ def stopped(live: Parts) -> list[Finding]:
 def go_back(work: Work, live: Parts, idle: Parts) -> list[Finding]:
     """End the pause without the commit: the live side serves again.  Also right after a crash.
 
-    Raises Failed when the commit point was passed, or when the live side does not come back."""
+    It comes first: the idle side, which no traffic reaches, may be on a machine that is cut off.
+    Raises Failed when the commit point was passed; when the live side does not come back, which
+    the dead-man's switch then goes on trying; and, once it serves, when the idle one does not stop.
+    """
     side = live.installation.side
     work.held.close()  # lifts the fences and ends the keeper
-    state = work.dead_man.state()
-    if state == "committed" or (
-        state == "armed" and not work.dead_man.stand_down() and work.dead_man.state() == "committed"
-    ):
+    if work.dead_man.state() == "committed":
         raise Failed("already-committed", "The commit point was passed; going back is a rollback.")
-    idle.service.stop(timeout=3.0)
-    live.service.start()
+    _start_again(work, live)
+    work.dead_man.stand_down()
     work.pause_began = None
-    health = wait_healthy(work, live, work.limits.start)
-    _at_gate(work, lambda: _release_to(work, side))
-    jobs = live.jobs.switch(True)
-    seen = work.traffic.look()
+    try:
+        health = wait_healthy(work, live, work.limits.start)
+        _at_gate(work, lambda: _release_to(work, side))
+        jobs = live.jobs.switch(True)
+        seen = work.traffic.look()
+    finally:
+        idle.host.give_up_at(time.monotonic())  # what was cut off is not waited for again
+        idle.service.stop(timeout=3.0)
+        idle.host.give_up_at(None)
     return [
         health,
         *jobs,
         Finding.equal("traffic goes to", side, seen.side if seen else None, "gate, read back"),
         Finding.equal("requests are held", False, seen.held if seen else None, "gate, read back"),
     ]
+
+
+def _start_again(work: Work, live: Parts) -> None:
+    """Start the live side.  The switch stays armed meanwhile, and takes over if we cannot."""
+    live.host.give_up_at(time.monotonic() + _PATIENCE)
+    work.dead_man.renew(work.limits.lease)  # after a crash it may be about to fire
+    try:
+        with _Keeper(work, hold=False):
+            live.service.start()
+    except Failed:
+        work.dead_man.hand_over()
+        raise
+    finally:
+        live.host.give_up_at(None)
 
 
 def _release_to(work: Work, side: Side) -> None:
@@ -122,10 +145,12 @@ def _at_gate(work: Work, act: Callable[[], None]) -> None:
 
 
 class _Keeper:
-    """Renews both leases until closed, or until the longest pause is over."""
+    """Renews both leases until closed, or until the longest pause is over; without ``hold`` only
+    that of the switch, for the gate may have given up."""
 
-    def __init__(self, work: Work) -> None:
+    def __init__(self, work: Work, *, hold: bool = True) -> None:
         self._work = work
+        self._hold = hold
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
 
@@ -142,6 +167,8 @@ class _Keeper:
         while not self._over.wait(lease / 5):
             if time.monotonic() - began > work.limits.max_pause or not work.dead_man.renew(lease):
                 return
+            if not self._hold:
+                continue
             try:
                 work.traffic.renew(lease + GATE_LATER)
             except CrossfadeError:

@@ -41,6 +41,8 @@ def switch_to(work: Work, to: Parts, away: Parts) -> list[Finding]:
     """Switch and release, whatever the gate did by itself meanwhile; prove it by reading back."""
     side = to.installation.side
     traffic = work.traffic
+    for parts in (to, away):  # there is only forward, however long a link is cut
+        parts.host.give_up_at(None)
     if not to.service.look().running:  # it was checked before the commit, but a machine may go down
         to.service.start()
         wait_healthy(work, to, work.limits.start)

@@ -1,6 +1,7 @@
 """Step 2: carry the old side's custom configuration over, rewritten where it must differ."""
 
 from pathlib import Path
+from shlex import quote
 
 from crossfade.errors import Failed
 from crossfade.model import Evidence, Finding, PlannedStep, Problem, Reversal, Run, Side
@@ -99,6 +100,8 @@ def _written(work: Work, rendering: Rendering) -> Finding:
 
 
 def _in_the_way(work: Work) -> list[Problem]:
+    host = work.new.host.name
+    there = "" if host == work.here.name else f"on {host}; "
     return [
         Problem(
             "new-place-in-use",
@@ -109,7 +112,8 @@ def _in_the_way(work: Work) -> list[Problem]:
                 "host",
                 False,
             ),
-            f"mv {place} {place}.away   (or name another place in crossfade.yaml)",
+            f"mv {quote(str(place))} {quote(f'{place}.away')}   "
+            f"({there}or name another place in crossfade.yaml)",
         )
         for place in _places(work)
         if work.new.host.exists(place) and not work.new.host.exists(place / OURS)

@@ -51,7 +51,11 @@ def unchanged(before: Mapping[str, str], after: Mapping[str, str]) -> list[Findi
 
 
 def undo(work: Work) -> Evidence:
-    """Stop the new version; its data is made anew by the next cutover."""
+    """Stop the new version; its data is made anew by the next cutover.
+
+    While the pause lasts that waits: step stop brings the old side back first, then ends both."""
+    if work.dead_man.state() == "armed":
+        return Evidence(name, ())
     work.new.service.stop(timeout=3.0)
     if work.new.service.look().running:
         raise Failed("service-does-not-stop", "The new side does not stop.")

@@ -128,7 +128,7 @@ class Asking:
                     raise trouble
             now = time.monotonic()
             until = now + self._patience if until is None else until
-            if now + pause > until:
+            if now + pause > min(until, self._connection.give_up_at):
                 raise trouble
             time.sleep(pause)
         raise AssertionError("the pauses never end")

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import shlex
 import shutil
 import signal
 import subprocess
@@ -69,6 +68,7 @@ class Connection:
     def __init__(self, way: Way, teller: Teller) -> None:
         self.way = way
         self.was_up = False
+        self.give_up_at = float("inf")
         self._teller = teller
         self._lock = threading.Lock()
         self._place: _Place | None = None
@@ -152,7 +152,7 @@ class Connection:
         ask = (*ask, self.way.destination, "exit")
         host = self._teller.masked(self.way.destination)
         if status is None:
-            raise trouble.silent(host, limit, shlex.join(ask))
+            raise trouble.silent(host, limit, ask)
         if status != 0:
             said = self._teller.masked(log.read_text(encoding="utf-8", errors="replace"))
             raise trouble.explained(said, host, ask)

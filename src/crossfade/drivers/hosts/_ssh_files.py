@@ -37,7 +37,9 @@ LONGEST: Final = 3600.0
 NOTHING_THERE: Final = ("No such file or directory", "Not a directory")
 _FULL: Final = (b"No space left on device", b"Disk quota exceeded")
 
-_TOOLS: Final = "cat chmod chown find grep head id mkdir mv od rm stat sync timeout wc"
+_TOOLS: Final = (
+    "cat chmod chown find grep head id mkdir mv od rm stat sync timeout wc sed sha256sum tar xargs"
+)
 
 MISSING_TOOLS: Final = (
     f'for i in {_TOOLS}; do command -v "$i" >/dev/null || echo "$i"; done; '

@@ -78,14 +78,19 @@ def explained(log: str, host: str, ask: Sequence[str]) -> Failed:
         return _unknown(host, offered, where, ask)
     for pattern, code, what in _TABLE:
         if re.search(pattern, text):
-            return Failed(code, what.format(host), where=where)
-    return Failed("host-unreachable", f"ssh does not get to {host}.", where=where)
+            return Failed(code, what.format(host), where=where, next=_until(ask))
+    what = f"ssh does not get to {host}."
+    return Failed("host-unreachable", what, where=where, next=_until(ask))
 
 
-def silent(host: str, seconds: float, where: str) -> Failed:
+def silent(host: str, seconds: float, ask: Sequence[str]) -> Failed:
     """The error for a login that does not come to an end."""
     what = f"{host} did not answer in time: no login within {seconds:g} seconds."
-    return Failed("host-unreachable", what, where=where)
+    return Failed("host-unreachable", what, where=shlex.join(ask), next=_until(ask))
+
+
+def _until(ask: Sequence[str]) -> str:
+    return f"{shlex.join(ask)}   (until that works; then the same command again)"
 
 
 def _offered(lines: Sequence[str]) -> str:

@@ -95,6 +95,10 @@ class LocalDeadMan:
         """Take the token for going back ourselves."""
         return self._take("stood-down")
 
+    def hand_over(self) -> None:
+        """Let the watcher bring the side back, which we could not; it leaves us alone then."""
+        self._take("fired")
+
     def _take(self, end: str) -> bool:
         try:
             self._token.rename(self.directory / f"token.{end}")
@@ -123,6 +127,8 @@ def watch(directory: Path) -> None:
         try:
             renewed = token.stat().st_mtime
         except FileNotFoundError:
+            if (directory / "token.fired").exists():  # handed over to us
+                _revive(content["revival"])
             return
         if time.time() > renewed + content["lease"]:
             break

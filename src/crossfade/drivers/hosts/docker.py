@@ -19,6 +19,7 @@ from crossfade.drivers.hosts import _docker_streams as streams
 from crossfade.drivers.hosts import _ssh_files as files
 from crossfade.drivers.hosts._docker_exec import Exec
 from crossfade.drivers.hosts._docker_helper import Helper
+from crossfade.drivers.hosts._linkless import Linkless
 from crossfade.drivers.hosts._ssh_shell import far_path, passable
 from crossfade.drivers.hosts.commands import KEPT
 from crossfade.drivers.hosts.telling import Teller, no_secrets
@@ -32,7 +33,7 @@ _LATE: Final = 10.0
 _FOR_EVER: Final = 10_000_000.0
 
 
-class DockerHost:
+class DockerHost(Linkless):
     """The machine that is the container ``container`` at the engine of ``socket``.
 
     Its image needs a POSIX shell and the tools of GNU; see the drivers' reference.  If it has

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from crossfade.drivers.hosts import commands, streams
+from crossfade.drivers.hosts._linkless import Linkless
 from crossfade.drivers.hosts.telling import Teller, no_secrets
 from crossfade.drivers.listeners import listener
 from crossfade.model import Address
@@ -21,7 +22,7 @@ from crossfade.ports import Completed
 __all__ = ["LocalHost"]
 
 
-class LocalHost:
+class LocalHost(Linkless):
     """The machine that Crossfade runs on.
 
     ``secrets`` gives the values that are never shown: wherever one of at least four characters

@@ -70,6 +70,11 @@ class SshHost:
         other._asking = self._asking.by(_account(sudo))
         return other
 
+    def give_up_at(self, moment: float | None) -> None:
+        """Patience ends at this moment (``time.monotonic()``) at the latest, for everybody who
+        shares the connection; None: it is as long as was given."""
+        self._connection.give_up_at = float("inf") if moment is None else moment
+
     def close(self) -> None:
         """End the connection, for everybody who shares it.  Fine when there is none."""
         self._connection.close()

@@ -37,9 +37,10 @@ class ImageInstall:
         self._socket = socket
 
     def describe(self) -> tuple[str, ...]:
-        """What will be done."""
+        """What will be done.  Raises Failed(image-missing) when it can be pulled from nowhere."""
         if self.done():
             return (f"image {self.reference} is there",)
+        self._can_be_pulled()
         return (f"pull image {self.reference}",)
 
     def done(self) -> bool:
@@ -50,9 +51,7 @@ class ImageInstall:
         """Pull the image.  Raises Failed(image-missing)."""
         if self.done():
             return
-        if not _at_a_registry(self.reference):
-            what = f"The container engine does not have the image {self.reference}."
-            raise Failed("image-missing", what, where="no registry is named, so it is not pulled")
+        self._can_be_pulled()
         with closing(Engine(self._socket)) as engine:
             try:
                 with engine.explained(f"pull image {self.reference}"):
@@ -63,6 +62,15 @@ class ImageInstall:
                 if failed.code == "engine-refused":
                     raise Failed("image-missing", failed.what, where=failed.where) from failed
                 raise
+
+    def _can_be_pulled(self) -> None:
+        if not _at_a_registry(self.reference):
+            raise Failed(
+                "image-missing",
+                f"The container engine does not have the image {self.reference}.",
+                where="no registry is named, so it is not pulled",
+                next=f"docker pull {self.reference}   (or load or build it)",
+            )
 
     def fingerprint(self) -> str:
         """The image's id, which is a digest of all of it; empty when it is not there."""

@@ -30,6 +30,7 @@ _SHOWN: Final = ("LoadState", "ActiveState", "SubState", "MainPID", "NRestarts",
 _GONE: Final = ("inactive", "failed")
 _AGAIN: Final = 3
 _KILL: Final = 10.0
+_LATELY: Final = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,7 @@ class SystemdService:
         self.spec = spec
         self.host = host
         self._written = False
+        self._root = False
 
     def held(self) -> list[Finding]:
         """Nothing: a unit is always started plainly."""
@@ -65,7 +67,8 @@ class SystemdService:
 
     def look(self) -> ServiceState:
         """How systemd says it stands.  One that waits to be started again after it ended counts as
-        ended."""
+        ended.  Raises Failed(root-needed) when we could only look."""
+        self._needs_root()
         shown = self._show(_SHOWN)
         state, sub = shown.get("ActiveState", ""), shown.get("SubState", "")
         running = bool(state) and state not in _GONE and sub != "auto-restart"
@@ -76,6 +79,18 @@ class SystemdService:
         elif shown.get("Result", "success") != "success":
             words += f", result {shown['Result']}, {shown.get('NRestarts')} restarts"
         return ServiceState(running, (pid,) if pid else (), words)
+
+    def _needs_root(self) -> None:
+        if self._root:
+            return
+        if self.host.run(("id", "-u")).out.strip() != b"0":
+            raise Failed(
+                "root-needed",
+                f"Units of {self.host.name} are started and stopped as root, and there we are not.",
+                where="id -u",
+                next="edit crossfade.yaml: add sudo: true to its host",
+            )
+        self._root = True
 
     def prepare(self) -> None:
         """Write the unit, before the pause."""
@@ -132,10 +147,15 @@ class SystemdService:
         return self.host.outside(("sh", "-c", order, "sh", self.spec.unit))
 
     def log_tail(self, lines: int) -> list[str]:
-        """The last lines of its journal (at most 200 characters each)."""
-        words = ("journalctl", "-u", self.spec.unit, "-n", str(lines), "-o", "cat", "--no-pager")
-        done = self.host.run(words, ok=(0, 1))
-        return [line[:200] for line in done.out.decode("utf-8", "replace").splitlines()[-lines:]]
+        """The last lines of its journal (at most 200 characters each): what the program itself said
+        lately, if anything; else what systemd says of it."""
+        lately = (f"_SYSTEMD_UNIT={self.spec.unit}", f"--since=-{_LATELY}s")
+        for which in (lately, ("-u", self.spec.unit)):
+            words = ("journalctl", "--quiet", "--reverse", *which, "-n", str(lines), "-o", "cat")
+            done = self.host.run((*words, "--no-pager"), ok=(0, 1))
+            if said := done.out.decode("utf-8", "replace").splitlines()[:lines]:
+                return [line[:200] for line in reversed(said)]
+        return []
 
     def at_boot(self) -> bool:
         """Whether the machine starts it at boot."""

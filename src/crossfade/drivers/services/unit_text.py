@@ -27,6 +27,11 @@ _RUN_BY_SYSTEMD: Final = (
 )
 """What a unit runs.  All of it names the old version's programs, so none of it is carried."""
 
+_WHOLE: Final = ("Description", "WorkingDirectory", "EnvironmentFile", "PIDFile", "RootDirectory")
+"""Settings whose whole value is one text, in which quotes mean nothing."""
+
+_PLAIN: Final = re.compile(r"[\w/.@:+,=~-]*")
+
 _ESCAPED: Final = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t", "\r": "\\r"}
 
 
@@ -70,17 +75,29 @@ def rewritten(text: str, moved: Mapping[str, str]) -> str:
     """A unit file whose paths are those of the other side; comments stay as they are.
 
     moved maps directories and files.  Where two of them fit, the longer one counts; what only
-    begins with the same letters is another path."""
+    begins with the same letters is another path.  A path with letters that mean something to
+    systemd is known as it stands between quotes, and is put between quotes."""
     if not moved:
         return text
-    each = "|".join(re.escape(path) for path in sorted(moved, key=len, reverse=True))
+    forms = {**moved, **{_word(path)[1:-1]: to for path, to in moved.items()}}
+    each = "|".join(re.escape(path) for path in sorted(forms, key=len, reverse=True))
     pattern = re.compile(rf"(?<![\w.~])(?:{each})(?![\w.@+~%-])")
     return "".join(
         line
         if line.lstrip().startswith(("#", ";"))
-        else pattern.sub(lambda found: moved[found[0]], line)
+        else pattern.sub(lambda found: _at_place(found, forms[found[0]]), line)
         for line in text.splitlines(keepends=True)
     )
+
+
+def _at_place(found: re.Match[str], path: str) -> str:
+    """A path as it has to stand where another one was found."""
+    if _PLAIN.fullmatch(path):
+        return path
+    before = found.string[: found.start()]
+    if before.partition("=")[0].strip() in _WHOLE:
+        return _path(path)
+    return _word(path)[1:-1] if before.count('"') % 2 else _word(path)
 
 
 def bare(program: str) -> str:
@@ -143,8 +160,13 @@ def _word(word: str) -> str:
     """One word: quoted, and free of specifiers.  Raises ValueError for a NUL."""
     if "\0" in word:
         raise ValueError("embedded null byte")
-    escaped = "".join(_ESCAPED.get(letter, letter) for letter in word).replace("%", "%%")
-    return f'"{escaped}"'
+    escaped = "".join(_ESCAPED.get(letter) or _byte(letter) for letter in word)
+    return f'"{escaped.replace("%", "%%")}"'
+
+
+def _byte(letter: str) -> str:
+    """A letter; a byte that is none by its number, for a unit has to be text."""
+    return f"\\x{ord(letter) - 0xDC00:02x}" if "\udc80" <= letter <= "\udcff" else letter
 
 
 def _path(path: str) -> str:
