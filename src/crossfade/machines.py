@@ -209,8 +209,14 @@ class Machines:
         if all(side.host.driver == "local" for side in sides):
             made: Files = driver("files", part.driver)(part.name, path)
             return made
-        far: Files = driver("files", f"far-{part.driver}")(part.name, path, host, local=self.here)
-        return far
+        far = driver("files", f"far-{part.driver}")
+        rate = self._rate() if there.side is Side.OLD else 0  # back from the new one is urgent
+        between: Files = far(part.name, path, host, local=self.here, rate=rate)
+        return between
+
+    def _rate(self) -> int:
+        """Bytes a second between machines; 0 for as many as go."""
+        return int(self.copy_rate or self.manifest.limits.copy_rate or 0)
 
     def database(self, part: PartSpec, there: Installation, host: Host) -> Database:
         """A database: on a server, or a file on a machine."""
@@ -220,7 +226,8 @@ class Machines:
             made: Database = kind(part.name, endpoint, strategy=endpoint.strategy, rate=rate)
         elif host.name != "local":
             far = driver("databases", f"far-{part.driver}")
-            made = far(part.name, self._located(part, there), host, scratch=self.manifest.state)
+            path, scratch = self._located(part, there), self.manifest.state
+            made = far(part.name, path, host, scratch=scratch, rate=self._rate())
         else:
             made = kind(part.name, self._located(part, there))
         return made

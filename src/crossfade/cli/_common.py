@@ -66,8 +66,8 @@ def copies(parser: argparse.ArgumentParser) -> None:
         "--copy-rate",
         type=rate,
         metavar="RATE",
-        help="bytes a second for databases on servers (20M); without it the old server's latency "
-        "decides",
+        help="bytes a second for databases on servers, and for trees and SQLite files between "
+        "machines (20M); without it the old server's latency decides, or the link",
     )
 
 

@@ -145,7 +145,8 @@ class TrafficSpec:
 class Limits:
     """What the operator allows, in seconds: the longest pause, the watch after it, and the lease:
     how long a pause outlives a Crossfade that died, before the old side is started again.
-    copy_rate is bytes a second for databases on servers, None for as fast as does no harm."""
+    copy_rate is bytes a second for databases on servers, None for as fast as does no harm, and for
+    copies between machines before the pause, None for as fast as goes."""
 
     max_pause: float = 60.0
     watch: float = 10.0

@@ -105,11 +105,11 @@ class SqliteCarrier:
         """The whole file again.  Equal bytes are the proof, and a quick one."""
         last = self._kept("last")
         with on.timed(f"copy {self.name}"):
-            self.old.copy_to(last)
+            _hurried(self.old).copy_to(last)
         with on.timed(f"compare {self.name}"):
             proof = self._equal(last) if still else self._reads_back(last)
         with on.timed(f"place {self.name}"):
-            self.new.place(last, move=True)
+            _hurried(self.new).place(last, move=True)
         return [proof]
 
     def _equal(self, last: Path) -> Finding:
@@ -118,7 +118,9 @@ class SqliteCarrier:
         if self.old.matches(last):
             claim = f"database {self.name}: the last copy is the old side's, byte for byte"
             return Finding.equal(claim, True, True, "all bytes of both")
-        return Finding.same(f"database {self.name}", self.old.digest(), self._copy("last").digest())
+        return Finding.same(
+            f"database {self.name}", _hurried(self.old).digest(), self._copy("last").digest()
+        )
 
     def _reads_back(self, last: Path) -> Finding:
         """The old side works on, so there is nothing to compare with; the time is the pause's."""
@@ -152,10 +154,10 @@ class SqliteCarrier:
     def bring_back(self, on: Doing, to: Path) -> tuple[list[Finding], int]:
         """Keep what only the new side has: the whole database, and its extra rows as JSON lines."""
         del on
-        self.new.copy_to(to.with_name(f"{self.name}.database"))
+        _hurried(self.new).copy_to(to.with_name(f"{self.name}.database"))
         still = self.directory / "old" / self.name
-        self.old.copy_to(still)
-        return [], self.new.export_beyond(still, to)
+        _hurried(self.old).copy_to(still)
+        return [], _hurried(self.new).export_beyond(still, to)
 
     def follow_back(self) -> list[Finding]:
         """There is no reverse feed."""
@@ -195,3 +197,10 @@ def _same_file(kept: Path, to: Path) -> None:
         os.link(kept, to)
     except OSError:
         shutil.copy2(kept, to)
+
+
+def _hurried(database: SqliteDatabase | FarSqlite) -> SqliteDatabase | FarSqlite:
+    """The rate that the operator allows is for copies outside the pause."""
+    from crossfade.drivers.databases.sqlite_far import FarSqlite
+
+    return database.hurried() if isinstance(database, FarSqlite) else database

@@ -15,14 +15,13 @@ from __future__ import annotations
 
 import hashlib
 import re
-import shutil
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, BinaryIO, Final, TypeVar
 
 from crossfade.drivers.databases.sqlite_files import beside, explained, unlink_with_companions
 from crossfade.drivers.databases.sqlite_reading import settle
@@ -60,6 +59,17 @@ _PLACE: Final = (
     'sync -- "$1.partial" && rm -f -- "$1-wal" "$1-shm" "$1-journal" && '
     'mv -fT -- "$1.partial" "$1" && sync -- "$d"'
 )
+
+
+def _moved(source: BinaryIO, into: BinaryIO, rate: int) -> Iterator[int]:
+    """Move everything, at most ``rate`` bytes a second when that is not 0; how many each time."""
+    began, moved = time.monotonic(), 0
+    while chunk := source.read(min(_CHUNK, rate // 4 + 1) if rate else _CHUNK):
+        into.write(chunk)
+        moved += len(chunk)
+        yield len(chunk)
+        if rate:
+            time.sleep(max(0.0, moved / rate - (time.monotonic() - began)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +120,8 @@ class NobodyThere:
 class FarSqlite:
     """The database file at ``path`` of another machine; implements ``ports.Database``.
 
-    scratch is where it is put for a while when it has to be read as a whole."""
+    scratch is where it is put for a while when it has to be read as a whole.  rate is how many
+    bytes a second are fetched or placed at most; 0 means as many as go."""
 
     traits = DatabaseTraits(
         strategy="dump",
@@ -118,11 +129,18 @@ class FarSqlite:
         lasting_position=True,
     )
 
-    def __init__(self, name: str, path: Path, host: Host, *, scratch: Path | None = None) -> None:
+    def __init__(
+        self, name: str, path: Path, host: Host, *, scratch: Path | None = None, rate: int = 0
+    ) -> None:
         self.name = name
         self.path = path
         self.host = host
         self.scratch = scratch
+        self.rate = rate
+
+    def hurried(self) -> FarSqlite:
+        """The same database, inside the pause: no rate is kept."""
+        return FarSqlite(self.name, self.path, self.host, scratch=self.scratch)
 
     def describe(self) -> str:
         """Kind, place and mode in a few words."""
@@ -173,9 +191,8 @@ class FarSqlite:
                 continue
             source = ("cat", "--", str(beside(self.path, ending)))
             with self.host.reading(source) as data, beside(partial, ending).open("wb") as file:
-                while chunk := data.read(_CHUNK):
-                    file.write(chunk)
-                    done += len(chunk)
+                for count in _moved(data, file, self.rate):
+                    done += count
                     if progress:
                         progress(min(done, total), total)
         return before.undisturbed(self._marks())
@@ -191,7 +208,8 @@ class FarSqlite:
         size = copy.stat().st_size
         words = ("sh", "-c", _PLACE, "sh", str(self.path), str(size))
         with copy.open("rb") as source, self.host.feeding(words) as into:
-            shutil.copyfileobj(source, into, _CHUNK)
+            for _ in _moved(source, into, self.rate):
+                continue
         if not self.matches(copy):
             raise Failed(
                 "copy-differs",

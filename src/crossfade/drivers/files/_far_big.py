@@ -39,11 +39,13 @@ fi
 if [ -f "$2" ]; then stat -c %s "$2"; else echo 0; fi
 """
 
-# $1 the file, $2 how many bytes of it, $3 the block's size.
+# $1 the file, $2 how many bytes of it, $3 the block's size, $4 the program; nothing without it.
 _SUMS: Final = r"""
 LC_ALL=C; export LC_ALL
-head -c "$2" <"$1" | split -b "$3" --filter=sha256sum
+command -v "$4" >/dev/null 2>&1 || exit 0
+head -c "$2" <"$1" | split -b "$3" --filter="$4"
 """
+_PROGRAMS: Final = ("b2sum", "sha256sum")  # the first is quicker, and missing before coreutils 8.26
 
 # $1 the file, $2 the block's size, then pairs: first block and number of blocks.
 _READ: Final = r"""
@@ -95,6 +97,7 @@ class Big:
         begin = ("sh", "-c", _BEGIN, "crossfade", str(self._to), f"./{partial}", name)
         had = int(self._new.run(begin, timeout=_LONGEST).out)
         runs, sent = self._missing(str(self._from / name), there, entry.size, had)
+        self._pump.prepare(self._old, self._new, sent)
         kind = "notrunc" if had else "notrunc,sparse"
         for at in range(0, len(runs), _RUNS):
             words = [str(number) for run in runs[at : at + _RUNS] for number in run]
@@ -124,20 +127,22 @@ class Big:
         common = min(size, had)
         ours: list[bytes] = []
         theirs: list[bytes] = []
-        if common:
+        for program in _PROGRAMS if common else ():
             with ThreadPoolExecutor(2) as pool:
                 asked = [
-                    pool.submit(_sums, host, path, common)
+                    pool.submit(_sums, host, path, common, program)
                     for host, path in ((self._old, here), (self._new, there))
                 ]
                 ours, theirs = (one.result() for one in asked)
+            if ours and theirs:
+                break
         blocks = -(-size // _BLOCK)
         wanted = [n for n in range(blocks) if not _proven(n, ours, theirs, common, size)]
         return list(_runs(wanted)), sum(min(_BLOCK, size - n * _BLOCK) for n in wanted)
 
 
-def _sums(host: Host, path: str, count: int) -> list[bytes]:
-    argv = ("sh", "-c", _SUMS, "crossfade", path, str(count), str(_BLOCK))
+def _sums(host: Host, path: str, count: int, program: str) -> list[bytes]:
+    argv = ("sh", "-c", _SUMS, "crossfade", path, str(count), str(_BLOCK), program)
     with host.reading(argv) as stream:
         return stream.read().split(b"\n")[:-1]
 

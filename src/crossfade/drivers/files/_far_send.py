@@ -133,6 +133,8 @@ class Sender:
             saved = self._seen.entries[name].size - sent.send(name, self._seen.entries[name])
             self._told(saved)
         names = [name for name in names if name not in big]
+        size = sum(self._seen.entries[name].size for name in names)
+        self._pump.prepare(self._old, self._new, size)
         everything = everything and not big
         portions = _portions(names, linked, work.directories)
         for portion in ([],) if everything else portions:

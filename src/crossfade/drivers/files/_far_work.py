@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from crossfade.drivers.files._far_hash import Hashes, Terms
@@ -54,7 +55,9 @@ def work_for(
             equal.add(name)
         elif stat.S_ISREG(entry.mode) and (other.size, other.mtime) == (entry.size, entry.mtime):
             asked.append(name)
-    one, two = hashes[0].of(source, asked), hashes[1].of(target, asked)
+    with ThreadPoolExecutor(2) as pool:
+        asking = pool.submit(hashes[1].of, target, asked)
+        one, two = hashes[0].of(source, asked), asking.result()
     same = {name for name in asked if name in one and one[name] == two.get(name)}
     for name, entry in here.items():
         other = there.get(name)

@@ -47,8 +47,9 @@ class FarTree:
     """One tree of files of one side, at ``path`` on ``host``, which may be this machine.
     ``local`` is this machine, for ``here``.
 
-    ``rate`` is how many bytes a second are sent at most; 0 means as many as go.  ``patience`` is
-    for how many seconds a link that drops is waited for, each time anew.
+    ``rate`` is how many bytes a second this object's first copy to a target sends at most; 0 means
+    as many as go.  Later passes bring what changed meanwhile, maybe inside the pause, and keep no
+    rate.  ``patience`` is for how many seconds a link that drops is waited for, each time anew.
     """
 
     def __init__(
@@ -198,7 +199,7 @@ class FarTree:
             (target.host, target.path),
             source,
             terms=terms,
-            rate=self._rate,
+            rate=0 if memory else self._rate,
             told=told,
         )
         arrived = set() if fresh else sender.arrived(self.name)
