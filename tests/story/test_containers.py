@@ -12,7 +12,7 @@ from tests.testbed.composed import composed_site_at
 from tests.testbed.contained import ContainedSite, contained_site_at
 from tests.testbed.engine import Engine
 from tests.testbed.machines import Machine
-from tests.testbed.site import eventually
+from tests.testbed.site import Site, eventually
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -34,7 +34,7 @@ def mine(site: ContainedSite) -> dict[str, set[str]]:
     }
 
 
-def listed(site: ContainedSite) -> dict[str, set[str]]:
+def listed(site: Site) -> dict[str, set[str]]:
     """Of this site, what the report says that stands at the engine."""
     stands = site.run("report", "--json").json["stands"]
     said = [one.split(" at ")[0].split(" ") for one in stands if one.endswith(".sock")]

@@ -20,12 +20,6 @@ Pair = tuple[Machine, Machine]
 
 pytestmark = pytest.mark.timeout(600)
 
-_AT_BOOT = {
-    "/etc/systemd/system/multi-user.target.wants/notes.service l",
-    "/etc/systemd/system/timers.target.wants/notes-beat.timer l",
-}
-
-
 ALL_JOBS = {"timer", "table", "script"}
 
 
@@ -64,10 +58,12 @@ def unlisted(left: dict[str, set[str]], there: Machine, stands: list[str]) -> di
     left["crontabs"] = {
         line for line in left.get("crontabs", ()) if line.partition(":")[0] not in jobs
     }
+    wants = ("multi-user.target.wants", "timers.target.wants")
+    at_boot = {f"/etc/systemd/system/{place}/{unit} l" for place in wants for unit in units}
     files = left.pop("files", set())
     owned = {line: {p for p in places if re.match(rf"{re.escape(p)}[/ ]", line)} for line in files}
     told = {
-        "unlisted files": {line for line, by in owned.items() if not by} - _AT_BOOT,
+        "unlisted files": {line for line, by in owned.items() if not by} - at_boot,
         "listed in vain": places - {place for by in owned.values() for place in by},
         **{
             kind: {line for line in lines if line.split()[0] not in units}

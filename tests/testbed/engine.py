@@ -21,11 +21,13 @@ from hashlib import sha256
 from pathlib import Path
 from typing import IO
 
-__all__ = ["LABEL", "Engine", "running_engine"]
+__all__ = ["GATEWAY", "LABEL", "Engine", "running_engine"]
 
 PLACE = Path(os.environ.get("CROSSFADE_TESTBED", "/var/tmp/crossfade-testbed"))
 LABEL = "crossfade.testbed"
-_BRIDGE, _GATEWAY = "crossfade0", "172.31.240.1/22"
+GATEWAY = "172.31.240.1"
+"""Where containers and machines reach this machine."""
+_BRIDGE, _NETWORK = "crossfade0", f"{GATEWAY}/22"
 
 _daemons: list[subprocess.Popen[bytes]] = []
 """Kept, for Python warns of children that are forgotten; any test process may end it."""
@@ -168,7 +170,7 @@ def _start(engine: Engine) -> None:
     subprocess.run(
         ("ip", "link", "add", _BRIDGE, "type", "bridge"), check=False, capture_output=True
     )
-    subprocess.run(("ip", "address", "replace", _GATEWAY, "dev", _BRIDGE), check=True)
+    subprocess.run(("ip", "address", "replace", _NETWORK, "dev", _BRIDGE), check=True)
     subprocess.run(("ip", "link", "set", _BRIDGE, "up"), check=True)
     (PLACE / "dockerd.pid").unlink(missing_ok=True)
     with (PLACE / "dockerd.log").open("wb") as log:

@@ -12,7 +12,7 @@ from secrets import token_hex
 
 from tests.testbed.engine import LABEL, Engine, inspected
 
-__all__ = ["Machine", "leavings", "machine"]
+__all__ = ["Machine", "added", "leavings", "machine"]
 
 _AS_A_MACHINE = (
     *("--cap-add", "SYS_ADMIN", "--cap-add", "NET_ADMIN"),
@@ -20,8 +20,9 @@ _AS_A_MACHINE = (
     *("--volume", "/sys/fs/cgroup:/sys/fs/cgroup:rw"),
     *("--tmpfs", "/run", "--tmpfs", "/run/lock", "--tmpfs", "/tmp:exec"),
 )
-_INDEXES = ("/opt/pypi", "/opt/pypi-more", "/opt/wheels")
-"""Where this machine may have packages of its own; a machine sees them at the same place."""
+_INDEXES = ("/opt/pypi", "/opt/pypi-more", "/opt/wheels", "/etc/ssl/certs")
+"""Where this machine may have packages of its own, and whose certificates it trusts; a machine sees
+them at the same place."""
 
 _FILES = (
     r"find / -xdev \( -path /proc -o -path /sys -o -path /run -o -path /tmp -o -path /var/log "
@@ -98,14 +99,17 @@ class Machine:
 
 
 @contextlib.contextmanager
-def machine(engine: Engine, directory: Path, user: str = "root") -> Iterator[Machine]:
-    """A new machine; its ssh configuration stands in ``directory``."""
+def machine(
+    engine: Engine, directory: Path, user: str = "root", image: str = ""
+) -> Iterator[Machine]:
+    """A new machine, of an image with more on it if need be; its ssh configuration stands in
+    ``directory``."""
     name = f"machine-{token_hex(4)}"
     directory.mkdir(parents=True, exist_ok=True)
     indexes = [word for p in _INDEXES if Path(p).is_dir() for word in ("--volume", f"{p}:{p}:ro")]
     own = ("--name", name, "--hostname", name, "--label", f"{LABEL}=1")
-    image = engine.machine_image()
-    engine.docker("run", "--detach", *own, *_AS_A_MACHINE, *indexes, image)
+    boots = ("--entrypoint", "/sbin/init", image or engine.machine_image())
+    engine.docker("run", "--detach", *own, *_AS_A_MACHINE, *indexes, *boots)
     try:
         key = engine.key.with_suffix(".pub").read_bytes()
         for home, owner in (("/root", "root"), ("/home/op", "op"), ("/home/guarded", "guarded")):

@@ -32,16 +32,18 @@ V = TypeVar("V")
 
 
 class Load:
-    """``rate`` requests a second of a client through ``address``.  Use as a context manager."""
+    """``rate`` requests a second of a client through ``address``.  Use as a context manager.
 
-    def __init__(self, address: Address, client: Client, rate: int) -> None:
+    first is the number of the first act: no two loads of one server may share numbers."""
+
+    def __init__(self, address: Address, client: Client, rate: int, first: int = 0) -> None:
         self.address, self.client, self.rate = address, client, rate
         self.total = 0
         self.failures: list[str] = []
         self.longest_gap = 0.0
         self._answered = 0.0
         self._lock = threading.Lock()
-        self._ids = itertools.count()
+        self._ids = itertools.count(first)
         self._spare: list[tuple[float, Connection]] = []
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._drive, name="load")

@@ -39,7 +39,7 @@ class Mlflow:
 
     def configure(self, ground: Ground) -> None:
         """A place for the artifacts; all else are arguments and environment, in the recipe."""
-        (ground.data / "artifacts").mkdir(parents=True)
+        ground.host.make_directory(ground.data / "artifacts", mode=0o755)
 
     def fill(self, ground: Ground, teller: Teller) -> None:
         """Experiments, runs with a history, and files, over HTTP."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from crossfade.demo.connection import Connection
+from crossfade.drivers.hosts.local import LocalHost
 from crossfade.model import Address, Endpoint
-from crossfade.ports import Teller
+from crossfade.ports import Host, Teller
 
 __all__ = ["Act", "Client", "Ground", "Subject"]
 
@@ -33,14 +34,15 @@ class Client(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """Where the old side stands.  database is None where it is a file below data; the password is
-    the application's at its database."""
+    """Where the old side stands, on the machine ``host``.  database is None where it is a file
+    below data; the password is the application's at its database."""
 
     root: Path
     data: Path
     address: Address
-    database: Endpoint | None
-    password: str
+    database: Endpoint | None = None
+    password: str = ""
+    host: Host = field(default_factory=LocalHost)
 
 
 class Subject(Protocol):

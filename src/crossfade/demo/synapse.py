@@ -17,7 +17,6 @@ from crossfade.demo.connection import Connection
 from crossfade.demo.load import pick, reads, same
 from crossfade.demo.matrix import User, register
 from crossfade.demo.subject import Act, Client, Ground
-from crossfade.drivers.hosts.local import LocalHost
 from crossfade.ports import Teller
 
 __all__ = ["Synapse"]
@@ -59,9 +58,9 @@ class Synapse:
 
     def configure(self, ground: Ground) -> None:
         """Have Synapse make its configuration, then change it as a site would."""
-        ground.data.mkdir()
-        config = ground.data / "homeserver.yaml"
-        LocalHost().run(
+        host, config = ground.host, ground.data / "homeserver.yaml"
+        host.make_directory(ground.data, mode=0o755)
+        host.run(
             (
                 str(ground.root / "bin" / "python"),
                 *("-m", "synapse.app.homeserver", "--server-name", "demo.example"),
@@ -70,23 +69,22 @@ class Synapse:
             ),
             cwd=ground.data,
         )
-        text = config.read_text(encoding="utf-8")
+        text = host.read(config).decode()
         text = text[: text.index("trusted_key_servers:")] + _CUSTOM.lstrip()
         text = text.replace("port: 8008", f"port: {ground.address.port}   # behind the gate")
-        text = text.replace("['::1', '127.0.0.1']", "['127.0.0.1']")
+        text = text.replace("['::1', '127.0.0.1']", f"['{ground.address.host}']")
         if ground.database:
             before = f"  name: sqlite3\n  args:\n    database: {ground.data}/homeserver.db\n"
             text = text.replace(before, _database(ground))
-        config.write_text(text, encoding="utf-8")
-        config.chmod(0o600)
-        for log in ground.data.glob("*.log.config"):  # keep the log with the data
-            lines = log.read_text(encoding="utf-8")
-            away, here = (f"{place}/homeserver.log" for place in (ground.data.parent, ground.data))
-            log.write_text(lines.replace(away, here), encoding="utf-8")
+        host.write(config, text.encode())
+        log = ground.data / "demo.example.log.config"  # keep the log with the data
+        lines = host.read(log).decode()
+        away, here = (f"{place}/homeserver.log" for place in (ground.data.parent, ground.data))
+        host.write(log, lines.replace(away, here).encode(), mode=0o644)
 
     def fill(self, ground: Ground, teller: Teller) -> None:
         """Users, rooms, events and media, over HTTP."""
-        config = yaml.safe_load((ground.data / "homeserver.yaml").read_text(encoding="utf-8"))
+        config = yaml.safe_load(ground.host.read(ground.data / "homeserver.yaml"))
         secret = str(config["registration_shared_secret"])
         on = Connection(ground.address)
         self.user = register(on, secret, "alice", admin=True)
