@@ -2,7 +2,7 @@
 # but make, Python 3.11 or newer and, for the tests, root on a Debian machine.
 PYTHON ?= python3
 BIN := .venv/bin
-WORKERS ?= 2
+WORKERS ?= 3
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev demo test test-whole check fmt bench docs news clean
 
