@@ -19,23 +19,23 @@ from crossfade.engine.work import AttemptWork
 from crossfade.errors import CrossfadeError, Failed, NeedsYou, Refused, UsageError
 from crossfade.model import Plan, Run, Side
 from crossfade.needs import Need
-from crossfade.planning import made_first, make_plan, refuse_lacks, refuse_problems, room
+from crossfade.planning import made_first, make_plan, refuse_lacks, refuse_problems
 from crossfade.ports import Journal
 from crossfade.steps import handback
 
 __all__ = [
+    "STORY",
     "Site",
     "before_any_step",
-    "checked",
-    "clean_up",
     "cut_over",
-    "leavings",
+    "half_made",
+    "make_machine",
+    "must_serve",
     "preview",
-    "provision",
     "rehearse",
     "retire",
     "roll_back",
-    "unprovision",
+    "verb",
 ]
 
 STORY = {
@@ -108,13 +108,13 @@ def rehearse(site: Site, *, unmuted: bool = False) -> None:
     """Install, copy, configure, migrate, start and check the new version on a copy; then remove it.
 
     Raises Refused before anything is done, Failed when the copy does not hold."""
-    with _verb(site, "rehearse"):
+    with verb(site, "rehearse"):
         settle(site.journal, site.again, STORY)
         work = site.begin(Run.REHEARSAL, unmuted=unmuted)
-        _must_serve(work, Side.OLD, "There is nothing left to rehearse.")
+        must_serve(work, Side.OLD, "There is nothing left to rehearse.")
         if site.unmade:  # a machine costs something: first all that can be known without it
             refuse_problems(preview(site, Run.REHEARSAL, unmuted=unmuted))
-            _make_machine(site)
+            make_machine(site)
             work = site.begin(Run.REHEARSAL, unmuted=unmuted)
         plan = _plan(site, work, None)
         refuse_problems(plan)
@@ -125,11 +125,11 @@ def cut_over(site: Site) -> None:
     """Bring the last changes over and switch, in one pause; then watch.
 
     Raises Refused or NeedsYou before anything is done, Failed when it went back to the old side."""
-    with _verb(site, "cutover"):
+    with verb(site, "cutover"):
         if settle(site.journal, site.again, STORY) is Run.CUTOVER:
             return  # it had passed the commit point; now it is finished
         work = site.begin(Run.CUTOVER)
-        _must_serve(work, Side.OLD, "The cutover is done already.")
+        must_serve(work, Side.OLD, "The cutover is done already.")
         if site.unmade:
             raise _not_rehearsed()
         rehearsal = history.last(site.journal, Run.REHEARSAL)
@@ -149,11 +149,11 @@ def roll_back(site: Site, *, accept_loss: bool = False) -> None:
     """After the switch: back to the old side.  The writes that stay behind are exported first.
 
     Raises Refused when writes would be lost and that was not accepted."""
-    with _verb(site, "rollback"):
+    with verb(site, "rollback"):
         if settle(site.journal, site.again, STORY) is Run.ROLLBACK:
             return
         work = site.begin(Run.ROLLBACK)
-        _must_serve(work, Side.NEW, "The old side serves; there is nothing to roll back.")
+        must_serve(work, Side.NEW, "The old side serves; there is nothing to roll back.")
         state = work.traffic.look()
         writes = state.writes_since_switch if state else -1
         if writes and not accept_loss and not handback.lossless(work):
@@ -168,48 +168,23 @@ def roll_back(site: Site, *, accept_loss: bool = False) -> None:
 
 def retire(site: Site) -> None:
     """Archive the old side and remove it.  Afterwards there is no way back but the archive."""
-    with _verb(site, "retire"):
+    with verb(site, "retire"):
         settle(site.journal, site.again, STORY)
         work = site.begin(Run.RETIRE)
-        _must_serve(work, Side.NEW, "The old side serves; only a side without traffic is retired.")
+        must_serve(work, Side.NEW, "The old side serves; only a side without traffic is retired.")
         plan = make_plan(work, STORY[Run.RETIRE], {}, None)
         refuse_problems(plan)
         run_all(work, STORY[Run.RETIRE], plan)
 
 
-def provision(site: Site) -> None:
-    """Make the new side's machine, unless it is there.  Raises Failed."""
-    with _verb(site, "provision"):
-        settle(site.journal, site.again, STORY)
-        if site.unmade:
-            _must_serve(site.begin(Run.CUTOVER), Side.OLD, "The new side serves already.")
-        _make_machine(site)
-
-
-def unprovision(site: Site) -> None:
-    """Remove the new side's machine, which was given up, with everything that is on it.
-
-    Raises Refused while the new side serves, Failed when the machine does not go."""
-    # the gate is told nothing: a later upgrade, with another manifest, may be at work with it
-    with _verb(site, "provision --remove", introduces=False):
-        _must_be_given_up(site)
-        for work in _idle(site):
-            try:
-                for carrier in work.carriers.values():
-                    carrier.let_go()
-            except CrossfadeError as error:  # a machine that does not answer is removed as well
-                work.tell(f"databases were not let go: {error}")
-        with _half_made(site):
-            site.remove_machine()
-
-
-def _make_machine(site: Site) -> None:
-    with _half_made(site):
+def make_machine(site: Site) -> None:
+    """Make the new side's machine, unless it is there."""
+    with half_made(site):
         site.make_machine()
 
 
 @contextmanager
-def _half_made(site: Site) -> Iterator[None]:
+def half_made(site: Site) -> Iterator[None]:
     """Errors from here are no refusals: there may be a machine."""
     try:
         yield
@@ -219,60 +194,6 @@ def _half_made(site: Site) -> Iterator[None]:
         who = situation(site.begin(Run.CUTOVER))
         error.now = error.now or f"There may be a machine of this upgrade.  {who}"
         raise
-
-
-def _must_be_given_up(site: Site) -> None:
-    """The new side serves nobody, and nothing that it alone has is needed."""
-    if unfinished := history.unfinished(site.journal):
-        what = f"{unfinished.label} was interrupted and is not settled."
-        raise Refused("run-unfinished", what, next="crossfade doctor --fix")
-    work = site.begin(Run.CUTOVER)
-    state, new = work.traffic.look(), work.new.installation
-    serves = state is not None and state.targets[state.side] == new.address
-    if serves or history.new_is_authoritative(site.journal):
-        what = "The new side serves, or served last; its machine is not removed."
-        raise Refused("new-side-serves", what, where=str(new.address), next="crossfade status")
-
-
-def leavings(site: Site) -> tuple[str, ...]:
-    """What this upgrade left on databases' servers and machines and does not need now.  Changes
-    nothing.  Raises Refused when that cannot be found out."""
-    with before_any_step(site):
-        machines = site.machines_leavings()  # first: looking at databases may take a helper
-        databases = [
-            f"database {name}: {left}"
-            for work in _idle(site)
-            for name, carrier in work.carriers.items()
-            for left in carrier.leavings()
-        ]
-        return (*machines, *databases)
-
-
-def checked(site: Site) -> tuple[Need, ...]:
-    """Everything that rehearsal and cutover need, what is lacking first.  Nothing, once the new
-    side serves.  Changes nothing."""
-    found: dict[tuple[str, str], Need] = {}
-    if site.unmade:  # there is nothing yet to look at
-        return ()
-    for run in (Run.REHEARSAL, Run.CUTOVER):
-        work = site.begin(run, unmuted=True)
-        state = work.traffic.look()
-        if state is not None and state.side is Side.NEW:
-            return ()
-        needs = site.needs(work)
-        needs += _needs_of_plan(work, needs)
-        found |= {(need.code, need.words): need for need in needs}
-    return tuple(sorted(found.values(), key=lambda need: not need.lacks))
-
-
-def clean_up(site: Site) -> None:
-    """Settle an interrupted run, and remove what it left on databases' servers and machines."""
-    with _verb(site, "doctor"):
-        settle(site.journal, site.again, STORY)
-        for work in _idle(site):
-            for carrier in work.carriers.values():
-                carrier.let_go()
-        site.clean_machines()
 
 
 def _plan(site: Site, work: AttemptWork, rehearsal: history.Record | None) -> Plan:
@@ -288,32 +209,8 @@ def _plan(site: Site, work: AttemptWork, rehearsal: history.Record | None) -> Pl
         raise
 
 
-def _needs_of_plan(work: AttemptWork, needs: tuple[Need, ...]) -> tuple[Need, ...]:
-    """What planning alone finds out: disk space, and whatever is in the way."""
-    if any(need.trouble for need in needs):
-        return ()
-    try:
-        plan = make_plan(work, STORY[work.run], {}, None)
-    except CrossfadeError as error:
-        known = any(need.lacks and need.stops for need in needs)
-        return () if known else (Need.of_trouble(f"the {work.run} can be planned", error),)
-    return (*room(plan.disk), *(Need.of_problem(problem) for problem in plan.problems))
-
-
-def _idle(site: Site) -> Iterator[AttemptWork]:
-    """Work whose carriers are not in use: a rehearsal's always, and, while the old side serves, a
-    cutover's; while the new one does, they keep the way back."""
-    if site.unmade:
-        return
-    yield site.begin(Run.REHEARSAL)
-    work = site.begin(Run.CUTOVER)
-    state = work.traffic.look()
-    if state is None or state.side is Side.OLD:
-        yield work
-
-
 @contextmanager
-def _verb(site: Site, name: str, *, introduces: bool = True) -> Iterator[None]:
+def verb(site: Site, name: str, *, introduces: bool = True) -> Iterator[None]:
     """Hold the lease, and tell the gate which side is where; errors from before the first step are
     explained."""
     with before_any_step(site), site.lease(name):
@@ -338,7 +235,8 @@ def before_any_step(site: Site) -> Iterator[None]:
         raise error from error.__cause__
 
 
-def _must_serve(work: AttemptWork, side: Side, otherwise: str) -> None:
+def must_serve(work: AttemptWork, side: Side, otherwise: str) -> None:
+    """Raises Refused, with this sentence, when the other side serves."""
     state = work.traffic.look()
     serves = state.side if state else Side.OLD
     if serves is not side:

@@ -29,19 +29,19 @@ def add(verbs: Verbs) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Show, or mend.  3 when something is lacking, or left and nothing was asked to be done."""
-    from crossfade import upgrade
+    from crossfade import upkeep
 
     site = open_site(options)
     if options.fix:
-        upgrade.clean_up(site)
+        upkeep.clean_up(site)
     left: list[str] | None = None
     unseen: CrossfadeError | None = None
     try:  # before the needs: asking a container may take a helper, which is none of what was left
-        left = [*upgrade.leavings(site)]
+        left = [*upkeep.leavings(site)]
     except CrossfadeError as error:
         unseen = error
     machines = site.provisioning.leavings()
-    needs = upgrade.checked(site)
+    needs = upkeep.checked(site)
     lacking = [need for need in needs if need.lacks]
     if unseen is not None and not lacking:
         raise unseen

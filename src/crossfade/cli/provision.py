@@ -26,7 +26,7 @@ def add(verbs: Verbs) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Make it or remove it; then print the machines that this upgrade knows."""
-    from crossfade import upgrade
+    from crossfade import upkeep
     from crossfade.model import Side
 
     site = open_site(options)
@@ -35,12 +35,12 @@ def run(options: argparse.Namespace) -> int:
         print(_would(site, options))
         return 0
     if not options.remove:
-        upgrade.provision(site)
+        upkeep.provision(site)
     elif known is not None:
         name = known.machine.name
         question = f"REMOVE the machine {name} {known.machine.address} and all that is on it."
         confirm(options, question, typed=name, more="--remove ")
-        upgrade.unprovision(site)
+        upkeep.unprovision(site)
     machines = site.provisioned()
     if options.json:
         print(json.dumps({"machines": machines}, ensure_ascii=False, indent=2))
