@@ -13,7 +13,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import crossfade
+from crossfade import asking
 from crossfade.drivers import driver
 from crossfade.drivers.backups import LocalBackups
 from crossfade.engine import history
@@ -22,11 +22,11 @@ from crossfade.engine.lease import lease
 from crossfade.engine.work import AttemptWork, Silent
 from crossfade.jobs import HandedOver, between
 from crossfade.machines import Machines
-from crossfade.manifest import HostSpec, Manifest, SideSpec, load, resolve
+from crossfade.manifest import Manifest, SideSpec, load
 from crossfade.model import Installation, Run, Side
-from crossfade.ports import Check, Host, Install, Jobs, Limits, Teller, Traffic
+from crossfade.ports import Host, Install, Jobs, Limits, Teller, Traffic
 from crossfade.provisioning import Provisioning
-from crossfade.recipes import CheckSpec, fill
+from crossfade.recipes import fill
 from crossfade.serving import Joined, held_installation, process_spec
 
 if TYPE_CHECKING:
@@ -232,18 +232,18 @@ class WiredSite:
             service_spec = replace(service_spec, doors={})  # only a process waits at doors
         asked = [recipe.version] if recipe.version else []
         asked += recipe.checks
-        checks = [self._check(check, there, host) for check in asked]
+        checks = [asking.check(one, there, host) for one in asked]
         # a command of the site's own is a program beside its manifest, so it runs here
         beside = host if host.name == "local" else self.machines.here
-        checks += [self._check(check, there, beside) for check in manifest.checks]
+        checks += [asking.check(one, there, beside) for one in manifest.checks]
         return Joined(
             installation=there,
             held=held_installation(there, service_spec.doors),
             host=host,
             install=self._install(spec, host, packages),
             service=self.machines.service(spec, service_spec, host),
-            installed_version=self._installed_version(there, host),
-            health=self._check(recipe.health, there, host),
+            installed_version=asking.installed_version(recipe.installed_version, there, host),
+            health=asking.check(recipe.health, there, host),
             checks=checks,
             jobs=self._jobs(spec, side, host),
             find_databases=lambda: {
@@ -284,97 +284,17 @@ class WiredSite:
         jobs = between(manifest, self.upgrade, machines.host_of, machines.here)
         return HandedOver(side, host, jobs)
 
+    def world(self, work: AttemptWork) -> Mapping[str, str]:
+        """The facts that must not change between rehearsal and cutover.  Raises Failed when a
+        machine cannot be reached, or lacks what is needed there."""
+        from crossfade.world import world
+
+        return world(self.manifest, work)
+
     def _mark(self, spec: SideSpec) -> str:
         """One mark for one installation, which keeps it as the old side of the next upgrade."""
         places = (self.manifest.state, spec.root, spec.config, spec.data, spec.address)
         return sha256("\0".join(map(str, places)).encode()).hexdigest()[:16]
-
-    def _installed_version(self, there: Installation, host: Host) -> Check:
-        spec = self.manifest.recipe.installed_version
-        if spec is None:
-            from crossfade.drivers.checks.command import CommandCheck
-
-            argv: tuple[str, ...] = ("test", "-d", str(there.root))
-            return CommandCheck("installed", host, argv)
-        check = replace(
-            spec, name=spec.name or "installed version", compares=True, equals=there.version
-        )
-        return self._check(check, there, host)
-
-    def _check(self, spec: CheckSpec, there: Installation, host: Host) -> Check:
-        from crossfade.drivers.checks.command import CommandCheck
-        from crossfade.drivers.checks.http import HttpCheck, HttpQuestion
-
-        variables = there.variables(outside=True)
-        if spec.command:
-            return CommandCheck(
-                spec.name,
-                host,
-                tuple(fill(word, variables) for word in spec.command),
-                timeout=spec.timeout,
-                status=spec.status,
-                equals=fill(str(spec.equals), variables) if spec.compares else None,
-                contains=fill(spec.contains, variables),
-                cwd=spec.base if host.name == "local" and str(spec.base) != "." else None,
-            )
-        equals = spec.equals
-        question = HttpQuestion(
-            path=fill(spec.path, variables),
-            status=spec.status,
-            contains=fill(spec.contains, variables),
-            json=spec.json,
-            compares=spec.compares,
-            equals=fill(equals, variables) if isinstance(equals, str) else equals,
-            headers={name: resolve(value, spec.base) for name, value in spec.headers.items()},
-            timeout=spec.timeout,
-        )
-        return HttpCheck(spec.name or "health", there.address, question)
-
-    def world(self, work: AttemptWork) -> Mapping[str, str]:
-        """The facts that must not change between rehearsal and cutover.
-
-        Raises Failed when a machine cannot be reached, or lacks what is needed there."""
-        from crossfade.configuration import CarriedConfiguration
-
-        for parts in (work.old, work.new):
-            parts.host.connect()
-            parts.service.look()  # raises what would stop us from working with it
-        manifest = self.manifest
-        old = work.old.installation
-        seen = {
-            "crossfade": crossfade.__version__,
-            "recipe": sha256(manifest.recipe.source.read_bytes()).hexdigest()[:16],
-            "checks": sha256(repr(manifest.checks).encode()).hexdigest()[:16],
-            "listen": str(manifest.traffic.listen),
-            "installed": work.new.install.fingerprint(),
-        }
-        for name, spec in (("old", manifest.old), ("new", manifest.new)):
-            seen |= {
-                f"{name}.version": spec.version,
-                f"{name}.host": _host_in_words(spec.host),
-                f"{name}.root": str(spec.root),
-                f"{name}.config": str(spec.config),
-                f"{name}.data": str(spec.data),
-                f"{name}.address": str(spec.address),
-            }
-        for name, carrier in work.carriers.items():
-            plan = carrier.preview()
-            facts = {"strategy": plan.strategy, **plan.facts}
-            seen |= {f"database {name} {fact}": value for fact, value in facts.items()}
-        version = next(iter(work.old.checks), None)
-        seen["old.running"] = version.run().observed if version else ""
-        digests = CarriedConfiguration(manifest.recipe, old, work.old.host).facts()
-        seen |= {f"configuration {name}": digest for name, digest in digests.items()}
-        seen |= work.old.jobs.facts()
-        return seen
-
-
-def _host_in_words(host: HostSpec) -> str:
-    """The machine as the plan remembers it; a container with how it is made."""
-    if host.driver != "docker":
-        return f"{host.name} ({host.machine})" if host.machine else host.name
-    mounts = [f"{path}={source}" for path, source in host.mounts]
-    return " ".join((host.name, host.image, str(host.listens), *mounts, *host.command))
 
 
 def open_site(

@@ -1,0 +1,56 @@
+"""What is asked of a side: the checks of recipe and manifest, made to fit it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from crossfade.manifest import resolve
+from crossfade.model import Installation
+from crossfade.ports import Check, Host
+from crossfade.recipes import CheckSpec, fill
+
+__all__ = ["check", "installed_version"]
+
+
+def installed_version(spec: CheckSpec | None, there: Installation, host: Host) -> Check:
+    """What asks an installed program for its version; without a spec, whether it is there."""
+    if spec is None:
+        from crossfade.drivers.checks.command import CommandCheck
+
+        argv: tuple[str, ...] = ("test", "-d", str(there.root))
+        return CommandCheck("installed", host, argv)
+    asked = replace(
+        spec, name=spec.name or "installed version", compares=True, equals=there.version
+    )
+    return check(asked, there, host)
+
+
+def check(spec: CheckSpec, there: Installation, host: Host) -> Check:
+    """One question of a recipe or a manifest, to the side ``there``."""
+    from crossfade.drivers.checks.command import CommandCheck
+    from crossfade.drivers.checks.http import HttpCheck, HttpQuestion
+
+    variables = there.variables(outside=True)
+    if spec.command:
+        return CommandCheck(
+            spec.name,
+            host,
+            tuple(fill(word, variables) for word in spec.command),
+            timeout=spec.timeout,
+            status=spec.status,
+            equals=fill(str(spec.equals), variables) if spec.compares else None,
+            contains=fill(spec.contains, variables),
+            cwd=spec.base if host.name == "local" and str(spec.base) != "." else None,
+        )
+    equals = spec.equals
+    question = HttpQuestion(
+        path=fill(spec.path, variables),
+        status=spec.status,
+        contains=fill(spec.contains, variables),
+        json=spec.json,
+        compares=spec.compares,
+        equals=fill(equals, variables) if isinstance(equals, str) else equals,
+        headers={name: resolve(value, spec.base) for name, value in spec.headers.items()},
+        timeout=spec.timeout,
+    )
+    return HttpCheck(spec.name or "health", there.address, question)
