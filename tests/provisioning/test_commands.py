@@ -107,6 +107,7 @@ def test_a_machine_that_does_not_go(
     """Killed anywhere, there is one machine.  One that still answers is not forgotten; its name is
     never used again."""
     machine = machines[0]
+    machine.run("sh", "-c", "id notes || useradd --system --user-group notes")
     key = machine.run("cat", "/etc/ssh/ssh_host_ed25519_key.pub").strip()
     said = f'{{"upgrade": "%s", "address": "{machine.address}", "host_key": "{key}"}}'
     create = f"""echo "$CROSSFADE_MACHINE" >>log; printf '{said}' "$CROSSFADE_UPGRADE" """
