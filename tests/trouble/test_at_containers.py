@@ -44,7 +44,7 @@ def site(whole_site: ContainedSite) -> Iterator[ContainedSite]:
     yield whole_site
     assert whole_site.version() == "1.0"
     assert standing(whole_site) == before
-    assert whole_site.run("doctor", "--json").json == {"left": []}
+    assert whole_site.run("doctor", "--json").json["left"] == []
 
 
 def standing(site: ContainedSite) -> set[str]:

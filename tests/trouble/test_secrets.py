@@ -62,7 +62,11 @@ def test_planted_secrets_stay_where_they_are(make_site: Callable[..., Site]) -> 
         watcher.join()
     output = "".join(result.out + result.err for result in ended).encode() + b"".join(seen)
     state = site.directory / "state"
-    ours = [p for p in state.rglob("*") if p.is_file() and "left-behind" not in p.parts]
+    files = [p for p in state.rglob("*") if p.is_file() and "left-behind" not in p.parts]
+    kept = [p for p in files if p.is_relative_to(state / "backups") and "configuration" in p.parts]
+    assert kept, "a backup has the configuration files as they are"
+    assert [p for p in kept if p.stat().st_mode & 0o077] == []
+    ours = [p for p in files if p not in kept]
     assert state / "journal.db" in ours
     assert state / "report" / "report.html" in ours
     for secret in (IN_CONFIGURATION, IN_ENVIRONMENT, IN_HEADER):

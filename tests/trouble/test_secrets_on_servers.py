@@ -97,7 +97,9 @@ def test_passwords_stay_where_they_are(talkative: Pair, make_site: Callable[...,
 
 def is_record(path: Path) -> bool:
     """A file of the state directory, but for what is there to hold the application's password:
-    the archive of the old side, and its password file."""
+    the archive of the old side, the configuration in its backup, and its password file."""
+    if "backups" in path.parts and "configuration" in path.parts:
+        return False
     return path.is_file() and path.parent.name not in ("run", "archive")
 
 

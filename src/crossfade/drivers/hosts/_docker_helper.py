@@ -96,7 +96,13 @@ class Helper:
             what = f"There is no container {self.of}, and no image is named for its place."
             raise Failed("container-missing", what, where=self.engine.url)
         name = f"{self.of}-crossfade-helper-{token_hex(6)}"
-        made = self.engine.make(name, self._config(app))
+        config = self._config(app)
+        try:
+            made = self.engine.make(name, config)
+        except Failed as failed:
+            if failed.code == "image-missing":
+                failed.next = f"docker pull {config['Image']}   (or load or build it)"
+            raise
         with self.engine.explained(f"start the helper of {self.of}"):
             self.engine.api.start(made)
         return made
