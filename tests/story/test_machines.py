@@ -8,6 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from tests.testbed import WHOLE
 from tests.testbed.client import Client
 from tests.testbed.far import FarSite
 from tests.testbed.machines import Machine, added, leavings
@@ -183,7 +184,7 @@ def test_the_tool_dies_in_the_pause(make_far_site: Make, machines: Pair) -> None
     site.run("rehearse")
     parts = ("stop.jobs.before-act", "stop.jobs.after-act", "sync.start.before-act")
     with Client(site.gate) as client:
-        for point in parts:
+        for point in parts if WHOLE else parts[1:2]:
             crash = {"CROSSFADE_CRASH_AT": f"cutover.{point}"}
             site.run("cutover", "--yes", env=crash, ok=False)
             assert site.jobs_on(Side.NEW) == set()
