@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import shutil
-import subprocess
+import signal
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -112,7 +112,7 @@ class ProvisionedSite(FarSite):
             with contextlib.suppress(OSError, ValueError):
                 words = (process / "cmdline").read_bytes().decode(errors="replace")
                 if str(self.directory) in words and int(process.name) != os.getpid():
-                    subprocess.run(("kill", process.name), check=False)
+                    os.kill(int(process.name), signal.SIGTERM)
 
 
 @contextlib.contextmanager
