@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,7 +14,7 @@ from tests.testbed import WHOLE
 from tests.testbed.engine import Engine, running_engine
 from tests.testbed.far import FarSite, far_site_at
 from tests.testbed.machines import Machine, machine
-from tests.testbed.servers import close_shared
+from tests.testbed.servers import KINDS, close_shared
 from tests.testbed.site import Site, site_at
 
 # A run that a shell started in the background has Ctrl-C ignored, and so would all that it starts.
@@ -23,9 +24,19 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what runs only when time does not matter."""
     if not WHOLE:
-        left_out = [item for item in items if item.get_closest_marker("whole")]
+        left_out = [item for item in items if _takes_too_long(item)]
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
+
+
+def _takes_too_long(item: pytest.Item) -> bool:
+    """Whether it is ``whole``, or ``one_kind`` with the kind of server that is not its turn."""
+    if item.get_closest_marker("whole"):
+        return True
+    if not item.get_closest_marker("one_kind") or not isinstance(item, pytest.Function):
+        return False
+    turn = KINDS[zlib.crc32(item.originalname.encode()) % len(KINDS)]
+    return hasattr(item, "callspec") and item.callspec.params.get("kind", turn) != turn
 
 
 @pytest.fixture(scope="session", autouse=True)

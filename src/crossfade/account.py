@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import crossfade
 from crossfade.engine import history
+from crossfade.engine.attempt import VERBS
 from crossfade.engine.journal import SqliteJournal
 from crossfade.engine.lease import holder
 from crossfade.engine.work import AttemptWork
 from crossfade.errors import CrossfadeError
 from crossfade.manifest import Manifest
 from crossfade.model import Run, Side
-from crossfade.ports import Limits, Traffic, TrafficState
+from crossfade.ports import Limits, Names, Traffic, TrafficState
 
 if TYPE_CHECKING:
     from crossfade.report import ReportData
@@ -40,9 +41,7 @@ NEXT = {
     "went-back": "crossfade rehearse",
     "rolled-back": "crossfade rehearse",
     "done": "crossfade retire",
-    "interrupted": "crossfade cutover",
-    "recovery-failed": "crossfade cutover",
-    "retired": "",
+    "retired": "nothing is left to do",
 }
 
 
@@ -61,6 +60,10 @@ class Accountable(Protocol):
     def traffic(self) -> Traffic:
         """The gate."""
 
+    @property
+    def names(self) -> Names | None:
+        """The names in the DNS, if the site has some."""
+
     def limits(self) -> Limits:
         """What the operator accepts."""
 
@@ -73,7 +76,7 @@ class Accountable(Protocol):
 
 def status(site: Accountable) -> dict[str, Any]:
     """How things stand, as plain data: live, sentence, going_back, running, runs, machines,
-    next."""
+    names, next."""
     state = _look(site)
     records = list(history.runs(site.journal))
     outcome = _outcome(records)
@@ -96,8 +99,30 @@ def status(site: Accountable) -> dict[str, Any]:
             "writes_since_switch": state.writes_since_switch,
             "failed": state.failed,
         },
-        "next": NEXT[outcome] or "nothing is left to do",
+        "names": dict(site.names.state()) if site.names else None,
+        "late": _late(state),
+        # what did not end is gone on with, or settled, by the same command
+        "next": _next_of_names(site, state)
+        or NEXT.get(outcome)
+        or f"crossfade {VERBS[records[-1].run]}",
     }
+
+
+def _late(state: TrafficState | None) -> dict[str, Any] | None:
+    """Who still comes to the gate's address, the last first; None when nobody counts them."""
+    if state is None or not state.late_since:
+        return None
+    return {"since": state.late_since, "who": [asdict(late) for late in state.late]}
+
+
+def _next_of_names(site: Accountable, state: TrafficState | None) -> str:
+    """What has to be done about the names before anything else."""
+    if site.names is None or state is None:
+        return ""
+    if not site.names.complete(state.side):
+        return "crossfade dns switch"
+    waits = state.side is Side.NEW and site.names.state()["followed"] is None
+    return "crossfade dns wait" if waits else ""
 
 
 def _look(site: Accountable) -> TrafficState | None:
@@ -128,9 +153,12 @@ def _price(
     if going or any(r.run is Run.RETIRE and r.outcome == "done" for r in records):
         return "impossible", "the old side is retired; its archive is all that is left"
     writes = state.writes_since_switch
-    if writes == 0:
+    past = site.names is not None and site.names.past_the_gate()
+    if writes == 0 and not past:
         return "a restart", "no write was acknowledged by the new side since the switch"
     count = f"{writes} write{'s' if writes != 1 else ''}"
+    if past:
+        count += " and those that came past the gate"
     lossless, words = _way_back(site, records)
     if lossless:
         return "a restart", f"{count} since the switch go along to the old side; {words}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from crossfade.manifest import resolve
+from crossfade.manifest import TlsSpec, resolve
 from crossfade.model import Installation
 from crossfade.ports import Check, Host
 from crossfade.recipes import CheckSpec, fill
@@ -25,8 +25,8 @@ def installed_version(spec: CheckSpec | None, there: Installation, host: Host) -
     return check(asked, there, host)
 
 
-def check(spec: CheckSpec, there: Installation, host: Host) -> Check:
-    """One question of a recipe or a manifest, to the side ``there``."""
+def check(spec: CheckSpec, there: Installation, host: Host, tls: TlsSpec | None = None) -> Check:
+    """One question of a recipe or a manifest, to the side ``there``; by TLS if that is given."""
     from crossfade.drivers.checks.command import CommandCheck
     from crossfade.drivers.checks.http import HttpCheck, HttpQuestion
 
@@ -53,4 +53,4 @@ def check(spec: CheckSpec, there: Installation, host: Host) -> Check:
         headers={name: resolve(value, spec.base) for name, value in spec.headers.items()},
         timeout=spec.timeout,
     )
-    return HttpCheck(spec.name or "health", there.address, question)
+    return HttpCheck(spec.name or "health", there.address, question, tls)

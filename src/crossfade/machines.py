@@ -7,11 +7,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cached_property
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, cast
 
 from crossfade.drivers import driver
 from crossfade.drivers.containers import Engine
+from crossfade.drivers.files._far_straight import Straights
 from crossfade.drivers.hosts._docker_helper import helpers
 from crossfade.drivers.hosts.docker import DockerHost
 from crossfade.drivers.services._compose import ComposeSpec
@@ -74,19 +76,28 @@ class Machines:
             return made
         if spec.host.driver == "docker":
             return self._container(spec, there)
-        if spec.host not in self._hosts:
-            far = driver("hosts", spec.host.driver)(
-                spec.host.destination,
-                config=spec.host.config,
+        self._shown.append((environment, tuple(there.databases.values())))
+        return self.reached(spec.host)
+
+    def reached(self, spec: HostSpec) -> Host:
+        """A machine that is reached by a connection, which is made once."""
+        if spec not in self._hosts:
+            far = driver("hosts", spec.driver)(
+                spec.destination,
+                config=spec.config,
                 secrets=lambda: [
                     secret
                     for environment, databases in self._shown
                     for secret in self._secrets(environment, databases)
                 ],
             )
-            self._hosts[spec.host] = far.acting_as(True) if spec.host.sudo else far
-        self._shown.append((environment, tuple(there.databases.values())))
-        return self._hosts[spec.host]
+            self._hosts[spec] = far.acting_as(True) if spec.sudo else far
+        return self._hosts[spec]
+
+    def any_tree(self, name: str, path: Path, host: Host) -> Files:
+        """A tree on any machine, which can be copied to any other."""
+        made: Files = driver("files", "far-tree")(name, path, host, rate=self._rate())
+        return made
 
     def _container(self, spec: SideSpec, there: Installation) -> Host:
         """The container of a side as a machine; one of ours is made at its first write."""
@@ -162,17 +173,30 @@ class Machines:
 
     def leavings(self) -> list[str]:
         """What a killed run left at container engines and no run needs.  Changes nothing."""
-        return [
+        found = [
             f"container engine {engine.url}: container {name}"
             for engine in self._engines()
             for name in helpers(engine, self.label).values()
         ]
+        found += [
+            f"{host.name}: {path}" for ways, host in self._ends() for path in ways.leavings(host)
+        ]
+        return found
+
+    def _ends(self) -> list[tuple[Straights, Host]]:
+        """The machines between which there may be straight ways."""
+        sides = (self.manifest.old, self.manifest.new)
+        if self._ways is None or any(side.host.unmade for side in sides):
+            return []
+        return [(self._ways, self.host_of(side, self._at(side))) for side in sides]
 
     def clean_up(self) -> None:
         """Remove that."""
         for engine in self._engines():
             for found in helpers(engine, self.label):
                 engine.remove_container(found, self.label)
+        for ways, host in self._ends():
+            ways.clear(host)
 
     def _engines(self) -> Iterator[Engine]:
         hosts = (self.manifest.old.host, self.manifest.new.host)
@@ -203,16 +227,38 @@ class Machines:
         return service
 
     def tree(self, part: PartSpec, there: Installation, host: Host) -> Files:
-        """A tree; where either side is on another machine, both are looked at by commands."""
+        """A tree; where either side is on another machine, or the new one's account has a name of
+        its own, both are looked at by commands."""
         path = self._located(part, there)
         sides = (self.manifest.old, self.manifest.new)
-        if all(side.host.driver == "local" for side in sides):
+        near = all(side.host.driver == "local" for side in sides)
+        if near and not self.manifest.new.service.user:
             made: Files = driver("files", part.driver)(part.name, path)
             return made
         far = driver("files", f"far-{part.driver}")
         rate = self._rate() if there.side is Side.OLD else 0  # back from the new one is urgent
-        between: Files = far(part.name, path, host, local=self.here, rate=rate)
+        straights = self._straights() if there.side is Side.OLD else None
+        between: Files = far(part.name, path, host, local=self.here, rate=rate, straights=straights)
         return between
+
+    def _straights(self) -> Straights | None:
+        """The ways straight from the old machine to the new one.  Only we can keep a rate."""
+        return None if self._rate() else self._ways
+
+    @property
+    def straight_port(self) -> int | None:
+        """The port at which one machine would listen for trees straight from the other, 0 for any;
+        None when none go straight."""
+        ways = self._straights() if self.manifest.recipe.files else None
+        return ways.port if ways else None
+
+    @cached_property
+    def _ways(self) -> Straights | None:
+        sides = (self.manifest.old, self.manifest.new)
+        copying = self.manifest.copying
+        if not copying.straight or any(side.host.driver != "ssh" for side in sides):
+            return None
+        return Straights(sha256(self.label.encode()).hexdigest()[:10], copying.port)
 
     def _rate(self) -> int:
         """Bytes a second between machines; 0 for as many as go."""

@@ -324,8 +324,8 @@ class PlannedStep:
 
     touches are changes on the old side; pause says whether the step runs inside the pause; needs
     is the disk space in bytes that it takes, by place, on the machine that runs us, needs_there on
-    the new side's; seconds is the predicted duration, if
-    something was measured; problems make the run refuse, warnings do not.
+    the new side's, needs_kept on the one that has the backups; seconds is the predicted duration,
+    if something was measured; problems make the run refuse, warnings do not.
     """
 
     name: str
@@ -336,6 +336,7 @@ class PlannedStep:
     seconds: float | None = None
     needs: Mapping[Path, int] = field(default_factory=dict)
     needs_there: Mapping[Path, int] = field(default_factory=dict)
+    needs_kept: Mapping[Path, int] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
     warnings: tuple[str, ...] = ()
 

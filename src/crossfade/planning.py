@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from shlex import quote
 
 from crossfade.engine import history
+from crossfade.engine.work import AttemptWork
 from crossfade.errors import Failed, Refused
 from crossfade.model import Finding, Plan, PlannedStep, Problem, Reversal
 from crossfade.needs import Need
 from crossfade.ports import Host, Step, Work
 
-__all__ = ["made_first", "make_plan", "refuse_lacks", "refuse_problems", "room"]
+__all__ = ["accepting", "made_first", "make_plan", "refuse_lacks", "refuse_problems", "room"]
 
 _UNMADE = "machine-not-made"
 
@@ -79,7 +81,11 @@ def _disk(work: Work, planned: Sequence[PlannedStep]) -> dict[str, tuple[int, in
     first: dict[str, tuple[str, Host, Path]] = {}
     needed: dict[str, int] = {}
     for step in planned:
-        for host, places in ((work.here, step.needs), (work.new.host, step.needs_there)):
+        for host, places in (
+            (work.here, step.needs),
+            (work.new.host, step.needs_there),
+            (work.backups.host or work.here, step.needs_kept),
+        ):
             for place, size in places.items():
                 try:
                     system = host.file_system(place)
@@ -98,6 +104,18 @@ def _disk(work: Work, planned: Sequence[PlannedStep]) -> dict[str, tuple[int, in
 
 def _lacks(needs: Sequence[Need]) -> list[Problem]:
     return [need.problem for need in needs if need.lacks and need.stops]
+
+
+def accepting(work: AttemptWork, plan: Plan, flag: str, codes: Container[str]) -> Plan:
+    """The plan without the problems that the operator accepts by a named flag, which the journal
+    then has with the run."""
+    kept = tuple(problem for problem in plan.problems if problem.code not in codes)
+    if kept == plan.problems:
+        return plan
+    work.accepted |= {flag}
+    accepted = [p.finding for p in plan.problems if p.code in codes]
+    warnings = [f"accepted by --{flag}: {finding.observed}" for finding in accepted]
+    return replace(plan, problems=kept, warnings=(*plan.warnings, *warnings))
 
 
 def refuse_problems(plan: Plan) -> None:

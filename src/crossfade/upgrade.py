@@ -16,10 +16,11 @@ from crossfade.engine import history
 from crossfade.engine.attempt import finished, run_all, settle
 from crossfade.engine.situation import situation
 from crossfade.engine.work import AttemptWork
-from crossfade.errors import CrossfadeError, Failed, NeedsYou, Refused, UsageError
+from crossfade.errors import CrossfadeError, Failed, LeaseHeld, NeedsYou, Refused, UsageError
+from crossfade.heeding import heed, heeded
 from crossfade.model import Plan, Run, Side
 from crossfade.needs import Need
-from crossfade.planning import made_first, make_plan, refuse_lacks, refuse_problems
+from crossfade.planning import accepting, made_first, make_plan, refuse_lacks, refuse_problems
 from crossfade.ports import Journal
 from crossfade.steps import handback
 
@@ -31,6 +32,8 @@ __all__ = [
     "half_made",
     "make_machine",
     "must_serve",
+    "names_explained",
+    "names_must_lead",
     "preview",
     "rehearse",
     "retire",
@@ -121,12 +124,22 @@ def rehearse(site: Site, *, unmuted: bool = False) -> None:
         run_all(work, STORY[Run.REHEARSAL], plan, world=lambda: site.world(work))
 
 
-def cut_over(site: Site) -> None:
-    """Bring the last changes over and switch, in one pause; then watch.
+def cut_over(
+    site: Site, *, accept_ttl: bool = False, accept_loss: bool = False, end_jobs: bool = False
+) -> None:
+    """Bring the last changes over and switch, in one pause; then watch, and heed what was seen.
 
-    Raises Refused or NeedsYou before anything is done, Failed when it went back to the old side."""
+    accept_ttl: caches may keep names for longer; accept_loss: going back after the watch may leave
+    writes behind; end_jobs: the new side will have no jobs.
+
+    Raises Refused or NeedsYou before anything is done, Failed when it went back to the old side;
+    and NeedsYou when all is done but for the names in the DNS, or the new side is too bad and only
+    a person can decide to leave writes behind."""
     with verb(site, "cutover"):
-        if settle(site.journal, site.again, STORY) is Run.CUTOVER:
+        settled = settle(site.journal, site.again, STORY)
+        heed(site, STORY[Run.ROLLBACK])
+        if settled is Run.CUTOVER:
+            names_must_lead(site)
             return  # it had passed the commit point; now it is finished
         work = site.begin(Run.CUTOVER)
         must_serve(work, Side.OLD, "The cutover is done already.")
@@ -134,6 +147,12 @@ def cut_over(site: Site) -> None:
             raise _not_rehearsed()
         rehearsal = history.last(site.journal, Run.REHEARSAL)
         plan = _plan(site, work, rehearsal)
+        if accept_ttl:
+            plan = accepting(work, plan, "accept-ttl", ("dns-ttl-long", "dns-ttl-not-out"))
+        if end_jobs:
+            plan = accepting(work, plan, "end-jobs", ("jobs-end",))
+        if accept_loss:
+            work.accepted |= {"accept-loss"}
         refuse_problems(plan)
         _must_be_rehearsed(rehearsal, plan.world)
         _must_fit(work, plan)
@@ -143,38 +162,72 @@ def cut_over(site: Site) -> None:
             run_all(work, STORY[Run.CUTOVER], plan)
         finally:
             finished(work)
+        heed(site, STORY[Run.ROLLBACK])
+        names_must_lead(site)
 
 
-def roll_back(site: Site, *, accept_loss: bool = False) -> None:
+def names_must_lead(site: Site) -> None:
+    """Try once more to point the names at the side that serves.  Raises NeedsYou."""
+    work = site.begin(Run.CUTOVER)
+    with names_explained(work, "switch"):
+        state = work.traffic.look()
+        side = state.side if state else Side.OLD
+        if work.names and not work.names.complete(side):
+            work.names.point(side)
+
+
+@contextmanager
+def names_explained(work: AttemptWork, verb: str) -> Iterator[None]:
+    """Trouble with names is no refusal, some may have been changed; nor does anybody lose by it."""
+    try:
+        yield
+    except (LeaseHeld, UsageError):
+        raise
+    except CrossfadeError as error:
+        lead = work.names.pointed() if work.names else Side.OLD
+        now = f"{situation(work)}  Names that are not changed lead to the {lead.other} address."
+        if work.names and work.names.complete(lead):
+            now = f"{situation(work)}  The names lead to the {lead} address."
+        now += "  The gate at the old one passes everybody on."
+        next = error.next or f"crossfade dns {verb}"
+        raise NeedsYou(error.code, error.what, where=error.where, now=now, next=next) from None
+
+
+def roll_back(site: Site, *, accept_loss: bool = False, without_dns: bool = False) -> None:
     """After the switch: back to the old side.  The writes that stay behind are exported first.
 
     Raises Refused when writes would be lost and that was not accepted."""
     with verb(site, "rollback"):
+        heeded(site.journal, "rollback")
         if settle(site.journal, site.again, STORY) is Run.ROLLBACK:
             return
         work = site.begin(Run.ROLLBACK)
         must_serve(work, Side.NEW, "The old side serves; there is nothing to roll back.")
-        state = work.traffic.look()
-        writes = state.writes_since_switch if state else -1
-        if writes and not accept_loss and not handback.lossless(work):
+        if without_dns:
+            work.accepted |= {"without-dns"}
+        if (lost := handback.would_lose(work)) and not accept_loss:
             raise Refused(
                 "would-lose-writes",
-                f"Going back would leave {writes} acknowledged writes behind on the new side.",
+                f"Going back would leave {lost} behind on the new side.",
                 where="the gate's count since the switch",
                 next="crossfade rollback --accept-loss   (they are exported first)",
             )
         run_all(work, STORY[Run.ROLLBACK], make_plan(work, STORY[Run.ROLLBACK], {}, None))
 
 
-def retire(site: Site) -> None:
+def retire(site: Site, *, despite_stragglers: bool = False) -> None:
     """Archive the old side and remove it.  Afterwards there is no way back but the archive."""
     with verb(site, "retire"):
         settle(site.journal, site.again, STORY)
         work = site.begin(Run.RETIRE)
         must_serve(work, Side.NEW, "The old side serves; only a side without traffic is retired.")
         plan = make_plan(work, STORY[Run.RETIRE], {}, None)
+        if despite_stragglers:
+            codes = ("stragglers-come", "stragglers-unknown")
+            plan = accepting(work, plan, "despite-stragglers", codes)
         refuse_problems(plan)
         run_all(work, STORY[Run.RETIRE], plan)
+        work.traffic.leave(Side.NEW, act=True)
 
 
 def make_machine(site: Site) -> None:

@@ -15,16 +15,18 @@ from typing import TYPE_CHECKING
 
 from crossfade import asking
 from crossfade.drivers import driver
-from crossfade.drivers.backups import LocalBackups
+from crossfade.drivers.backups import LocalBackups, fetched
 from crossfade.engine import history
 from crossfade.engine.journal import SqliteJournal
 from crossfade.engine.lease import lease
 from crossfade.engine.work import AttemptWork, Silent
+from crossfade.errors import UsageError
+from crossfade.fronting import front_of, introduce
 from crossfade.jobs import HandedOver, between
 from crossfade.machines import Machines
 from crossfade.manifest import Manifest, SideSpec, load
-from crossfade.model import Installation, Run, Side
-from crossfade.ports import Host, Install, Jobs, Limits, Teller, Traffic
+from crossfade.model import Finding, Installation, Run, Side
+from crossfade.ports import Front, Host, Install, Jobs, KeptBackup, Limits, Names, Teller, Traffic
 from crossfade.provisioning import Provisioning
 from crossfade.recipes import fill
 from crossfade.serving import Joined, held_installation, process_spec
@@ -69,20 +71,35 @@ class WiredSite:
     def traffic(self) -> Traffic:
         """The gate."""
         spec = self.manifest.traffic
-        made: Traffic = driver("traffic", spec.driver)(spec.listen, self.manifest.state / "gate")
+        kind = driver("traffic", spec.driver)
+        options = {**spec.options, "tls": spec.tls} if spec.tls else spec.options
+        made: Traffic = kind(spec.listen, self.manifest.state / "gate", **options)
         return made
 
+    @property
+    def front(self) -> Front | None:
+        """The web server before the gate, if the manifest names one."""
+        return front_of(self.manifest, self.journal, self.machines.here, self.traffic)
+
+    @cached_property
+    def names(self) -> Names | None:
+        """The names in the DNS, if the site has some."""
+        if self.manifest.traffic.dns is None:
+            return None
+        from crossfade.naming import naming_of
+
+        return naming_of(self.manifest, self.journal, self.traffic, self.teller)
+
     def introduce(self) -> None:
-        """Tell a gate that runs which address is which side's in this upgrade."""
-        if self.traffic.look() is not None:
-            manifest = self.manifest
-            self.traffic.ensure({Side.OLD: manifest.old.address, Side.NEW: manifest.new.address})
+        """Tell a gate that runs which address is which side's in this upgrade.  Raises
+        Refused(gate-serves-elsewhere) where that would take users from the address they are at."""
+        introduce(self.manifest, self.traffic)
 
     @cached_property
     def backups(self) -> LocalBackups:
-        """Where cutovers' backups are kept."""
+        """Where cutovers' backups are kept, on this machine or another."""
         spec = self.manifest.backup
-        return LocalBackups(
+        given = (
             spec.place,
             self.upgrade,
             sha256(str(self.manifest.state).encode()).hexdigest()[:10],
@@ -91,6 +108,34 @@ class WiredSite:
             spec.keep_days,
             spec.wanted,
         )
+        if spec.host.driver == "local":
+            return LocalBackups(*given)
+        from crossfade.drivers.backups_far import FarBackups
+
+        machines = self.machines
+        return FarBackups(
+            *given,
+            far=machines.reached(spec.host),
+            here=machines.here,
+            staged=self.manifest.state / "backup-on-its-way",
+            tree=machines.any_tree,
+        )
+
+    def fetch_backup(self, name: str, to: Path) -> tuple[KeptBackup, list[Finding]]:
+        """Copy the backup of a name ("newest" for that one) to a directory of this machine that is
+        not there yet, or empty, and read the copy back.  Raises UsageError, Failed."""
+        kept = self.backups.listed()
+        found = [one for one in kept if name in ("newest", one.path.name)]
+        if not found:
+            what = f"No backup of this site is called {name}."
+            raise UsageError("backup-unknown", what, where="--fetch", next="crossfade backups")
+        if to.exists() and not (to.is_dir() and not any(to.iterdir())):
+            what = f"{to} is there already, and is no empty directory."
+            next = "crossfade backups --fetch NAME --to ANOTHER"
+            raise UsageError("backup-target-taken", what, where="--to", next=next)
+        here, machines = self.machines.here, self.machines
+        source = machines.any_tree("backup", found[0].path, self.backups.host or here)
+        return found[0], fetched(found[0], source, machines.any_tree("backup", to, here))
 
     def _settled(self, upgrade: str, attempt: str) -> bool:
         """Whether nobody goes back to where an upgrade's attempt began any more: its old side is
@@ -172,6 +217,7 @@ class WiredSite:
             old=old,
             new=there,
             traffic=self.traffic,
+            names=self.names,
             configuration=CarriedConfiguration(recipe, old.installation, old.host, self._also(new)),
             dead_man=LocalDeadMan(directory / "dead-man"),
             backups=self.backups,
@@ -182,6 +228,7 @@ class WiredSite:
                 name: database.carrier(there.databases[name], directory, tag)
                 for name, database in old.databases.items()
             },
+            front=self.front,
             teller=self.teller,
         )
 
@@ -205,6 +252,8 @@ class WiredSite:
             lease=given.lease,
             start=service.start_timeout,
             stop=service.stop_timeout,
+            reads=self.manifest.traffic.reads_in_pause,
+            heed=given.heed,
         )
 
     def side(self, spec: SideSpec, side: Side, *, serves: bool = False) -> Joined:
@@ -232,10 +281,12 @@ class WiredSite:
             service_spec = replace(service_spec, doors={})  # only a process waits at doors
         asked = [recipe.version] if recipe.version else []
         asked += recipe.checks
-        checks = [asking.check(one, there, host) for one in asked]
+        tls = manifest.traffic.tls
+        tls = tls if tls and side in tls.sides else None
+        checks = [asking.check(one, there, host, tls) for one in asked]
         # a command of the site's own is a program beside its manifest, so it runs here
         beside = host if host.name == "local" else self.machines.here
-        checks += [asking.check(one, there, beside) for one in manifest.checks]
+        checks += [asking.check(one, there, beside, tls) for one in manifest.checks]
         return Joined(
             installation=there,
             held=held_installation(there, service_spec.doors),
@@ -243,7 +294,7 @@ class WiredSite:
             install=self._install(spec, host, packages),
             service=self.machines.service(spec, service_spec, host),
             installed_version=asking.installed_version(recipe.installed_version, there, host),
-            health=asking.check(recipe.health, there, host),
+            health=asking.check(recipe.health, there, host, tls),
             checks=checks,
             jobs=self._jobs(spec, side, host),
             find_databases=lambda: {
@@ -273,7 +324,7 @@ class WiredSite:
         """What a run needs of its machines, and whether it is there.  Changes nothing."""
         from crossfade.needs import needs_of
 
-        return needs_of(self.manifest, work)
+        return needs_of(self.manifest, work, self.machines.straight_port)
 
     def _jobs(self, spec: SideSpec, side: Side, host: Host) -> Jobs:
         """Of a container the jobs are those in its image, which the new image has as well."""

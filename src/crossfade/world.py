@@ -26,8 +26,11 @@ def world(manifest: Manifest, work: Work) -> Mapping[str, str]:
         "recipe": sha256(manifest.recipe.source.read_bytes()).hexdigest()[:16],
         "checks": sha256(repr(manifest.checks).encode()).hexdigest()[:16],
         "listen": str(manifest.traffic.listen),
+        "reads_in_pause": str(manifest.traffic.reads_in_pause),
         "installed": work.new.install.fingerprint(),
     }
+    if work.traffic.ports:
+        seen["ports"] = ", ".join(f"{p.listen} {p.old} {p.new}" for p in work.traffic.ports)
     for name, spec in (("old", manifest.old), ("new", manifest.new)):
         seen |= {
             f"{name}.version": spec.version,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.testbed.site import free_ports, make_wheel
+from tests.testbed.site import make_wheel
 
 from crossfade.drivers.checks.command import CommandCheck
 from crossfade.drivers.checks.http import HttpCheck, HttpQuestion
@@ -18,6 +18,7 @@ from crossfade.drivers.hosts.local import LocalHost
 from crossfade.drivers.installs.python import PythonInstall
 from crossfade.errors import Failed
 from crossfade.model import Address
+from crossfade.testing.free_ports import free_ports
 
 
 @pytest.fixture(scope="module")

@@ -11,10 +11,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.crash.test_matrix import killed
 from tests.testbed.site import Site
 
 import crossfade
 from crossfade.cli import VERBS
+from crossfade.testing.free_ports import free_ports
 
 
 def run(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -116,6 +118,35 @@ def test_gate_is_started_and_stopped(make_site: Callable[..., Site]) -> None:
     assert (refused.code, "gate-not-running" in refused.err) == (4, True)
     site.run("gate", "start")
     assert site.version() == "1.0"
+
+
+def test_wrong_addresses_move_nobody(make_site: Callable[..., Site]) -> None:
+    """A manifest whose addresses are wrong never takes users from where they are served."""
+    site = make_site()
+    written = site.manifest.read_text(encoding="utf-8")
+    nobody, other = free_ports(2)
+    wrong = written.replace(str(site.old), f"127.0.0.1:{nobody}")
+    site.manifest.write_text(wrong.replace(str(site.new), f"127.0.0.1:{other}"), encoding="utf-8")
+    refused = site.run("rehearse", ok=False)
+    assert (refused.code, "gate-serves-elsewhere" in refused.err) == (4, True), refused.err
+    assert site.version() == "1.0"
+    site.manifest.write_text(written, encoding="utf-8")
+    site.run("rehearse")
+
+
+def test_status_goes_on_with_what_was_interrupted(make_site: Callable[..., Site]) -> None:
+    """After a killed command the next one is that command again, whichever it was."""
+    site = make_site()
+    for verb, point in (
+        ("rehearse", "rehearsal.backup.before-act"),
+        ("retire", "retire.retire.before-act"),
+    ):
+        if verb == "retire":
+            site.run("cutover", "--yes")
+        words = (verb,) if verb == "rehearse" else (verb, "--yes")
+        killed(site, point, *words)
+        assert site.run("status", "--json").json["next"] == f"crossfade {verb}"
+        site.run(*words)
 
 
 def test_output_that_nobody_reads() -> None:

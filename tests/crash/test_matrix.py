@@ -28,9 +28,9 @@ def chunks(points: list[str], size: int) -> list[list[str]]:
     """The points in groups; a group is one test.
 
     Unless everything is wanted, what is right before a part of a step is left out (it is after
-    the part before it, where there is a point as well), and of the others every third one."""
+    the part before it, where there is a point as well), and of the others every fifth one."""
     if not WHOLE:
-        points = [p for p in points if not p.endswith(".before-act") or p.count(".") == 2][::3]
+        points = [p for p in points if not p.endswith(".before-act") or p.count(".") == 2][::5]
     return [points[i : i + size] for i in range(0, len(points), size)]
 
 

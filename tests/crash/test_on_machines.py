@@ -52,7 +52,7 @@ def test_rehearsal(site: FarSite, machines: Pair) -> None:
 
 def test_cutover(site: FarSite) -> None:
     """A cutover killed anywhere is done by the next one."""
-    for point in some(ON_SQLITE.cutover, 22):
+    for point in some(ON_SQLITE.cutover, 30):
         with Client(site.gate, name=point) as client:
             killed(site, point, "cutover", "--yes")
             site.run("cutover", "--yes")

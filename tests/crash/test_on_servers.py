@@ -48,12 +48,12 @@ def groups(what: str, size: int) -> list[tuple[str, list[str]]]:
     """Points of both kinds of server in groups; a group is one test.
 
     What is asked once for each fence comes first, since later no fence is new.  Unless everything
-    is wanted, each kind is killed at every fifth point, and the two at different ones."""
+    is wanted, each kind is killed at every eighth point, and the two at different ones."""
     found = []
     for number, kind in enumerate(KINDS):
         points = telling(getattr(ON_SERVERS[kind], what))
         if not WHOLE:
-            points = points[2 * number :: 5]
+            points = points[4 * number :: 8]
         points.sort(key=lambda point: ".old-side-since-fence." not in point)
         found += [(kind, points[i : i + size]) for i in range(0, len(points), size)]
     return found

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import yaml
@@ -15,6 +15,7 @@ from crossfade.drivers.containers import LABEL
 from crossfade.drivers.services.compose_text import Second, second_project
 from crossfade.errors import Failed
 from crossfade.model import Side
+from crossfade.needs import _volumes
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -117,33 +118,75 @@ def test_volume_of_a_fresh_service() -> None:
     assert made["volumes"]["two_kept"] == {"name": "two_kept", "labels": {LABEL: "u1"}}
 
 
+def test_a_single_volume_may_begin_empty() -> None:
+    """Not only a service as a whole; what is not named is still refused."""
+    running = {"web": container("app"), "cache": container("cache", volume("a"), volume("b"))}
+    made = second_project(FILES, running, second(fresh=("a", "b")))
+    assert {"two_a", "two_b"} <= set(made["volumes"])
+    with pytest.raises(Failed, match="keeps data in b,"):
+        second_project(FILES, running, second(fresh=("a",)))
+
+
+def test_places_that_would_stay_behind() -> None:
+    """What has something of the recipe's in it, or is within a tree, is carried; nothing else is,
+    unless it is named."""
+    mounts = [volume(name) for name in ("data", "more", "x", "ro")]
+    mounts[3]["RW"] = False
+    mounts.append({"Type": "bind", "Source": "/host", "Destination": "/data/up/in", "RW": True})
+    mounts.append({"Type": "tmpfs", "Destination": "/t", "RW": True})
+    trees, others = {"tree up": Path("/data/up")}, {"database main": Path("/data/main.db")}
+
+    def lacks(*fresh: str) -> list[str]:
+        found = _volumes._of_places(container("app", *mounts), trees, others, frozenset(fresh))
+        return [need.finding.claim.split()[1] for need in found if need.lacks]
+
+    assert lacks() == ["more", "x"]
+    assert lacks("more", "/x") == []
+
+
+class WithMore(ComposedSite):
+    """The program has a volume that its recipe knows nothing of."""
+
+    extra: ClassVar[Mapping[str, str]] = {"extra": "/srv/extra"}
+
+
 @pytest.fixture
 def site(engine: Engine, tmp_path: Path) -> Iterator[ComposedSite]:
     """A site of two Compose projects."""
-    with composed_site_at(tmp_path / "site", engine, notes=5, uploads=1) as made:
+    with composed_site_at(tmp_path / "site", engine, WithMore, notes=5, uploads=1) as made:
         yield made
 
 
+@pytest.mark.whole
 def test_projects_apart(site: ComposedSite) -> None:
     """What cannot be a second project is refused and leaves nothing; one that can has services that
     find each other, and the old one's settings."""
     said = yaml.safe_load(site.manifest.read_text(encoding="utf-8"))
     networks = site.engine.docker("network", "ls", "--format", "{{.Name}}").split()
 
-    def refused(code: str) -> None:
+    def refused(*codes: str) -> str:
         result = site.run("rehearse", ok=False)
-        assert code in result.err
+        assert all(code in result.err for code in codes), result.err
         assert "The old side (1.0) serves" in result.err
         assert "next:" in result.err
+        return result.err
 
-    for change, code in (
-        ({"fresh": []}, "compose-data-stays"),
-        ({"compose": site.name}, "container-in-the-way"),
-    ):
-        changed = {**said, "new": {**said["new"], "host": {**said["new"]["host"], **change}}}
+    def change(**how: object) -> None:
+        changed = {**said, "new": {**said["new"], "host": {**said["new"]["host"], **how}}}
         site.manifest.write_text(yaml.safe_dump(changed), encoding="utf-8")
-        refused(code)
-    site.manifest.write_text(yaml.safe_dump(said), encoding="utf-8")
+
+    fresh = ["cache", "/srv/extra"]
+    forgotten = f"{site.name}-forgotten"
+    label = f"com.docker.compose.project={site.name}"
+    site.engine.docker("volume", "create", "--label", LABEL, "--label", label, forgotten)
+    change(fresh=[])
+    told = refused("volume-stays", "compose-data-stays")
+    for volume_of_it in ("extra at /srv/extra", "kept", forgotten):
+        assert volume_of_it in told, told
+    site.engine.docker("volume", "rm", forgotten)
+    change(fresh=fresh, compose=site.name)
+    refused("container-in-the-way")
+    change(fresh=fresh)
     (site.project / ".env").write_text("COLOUR=red\n")
     refused("compose-changed")
     (site.project / ".env").write_text("COLOUR=blue\n")

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 from tests.docker.site import Site
-from tests.testbed.site import free_ports
 
 import crossfade
 from crossfade.drivers.installs.image import ImageInstall
 from crossfade.drivers.services.container_text import Changes, creation
 from crossfade.drivers.services.docker import DockerService, DockerSpec
 from crossfade.errors import Failed
+from crossfade.testing.free_ports import free_ports
 
 WAITS = ["sh", "-c", 'echo "begun $WORD"; trap "exit 0" TERM; sleep infinity & wait']
 AWKWARD = "a 'b' \"c\"\n-d $(id) ümläut"

@@ -15,7 +15,7 @@ from crossfade import errors, model
 __all__ = ["codes_in_source"]
 
 SOURCE = ROOT / "src" / "crossfade"
-CLASSES = {*errors.__all__, "Need", "Problem"}
+CLASSES = {*errors.__all__, "Need", "Problem", "TlsError"}
 """What takes a code as its first argument."""
 CODE = re.compile(r"[a-z]+(-[a-z0-9]+)+")
 

@@ -107,4 +107,4 @@ def test_the_commands_are_seen() -> None:
     words = [words for page in PAGES for words in _commands(page.read_text())]
     assert len(words) > 80
     assert ["rollback", "--yes", "--accept-loss"] in words
-    assert ["gate", "start|status|release|stop"] in words
+    assert ["gate", "start|status|metrics|release|stop|install|remove"] in words

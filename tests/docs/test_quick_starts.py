@@ -38,7 +38,7 @@ HEADINGS: dict[str, Opens] = {
         at, engine, two[0]
     ),
 }
-_ALWAYS = ["From this machine to another one", "From a Compose project to a second one"]
+_ALWAYS = ["From a Compose project to a second one"]
 
 
 def placed(page: Any, site: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import subprocess
 import threading
 import time
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 from tests.testbed.sshd import Sshd, code_of
 
-from crossfade.drivers.files._far_big import BIG
+from crossfade.drivers.files._far_hash import BIG
 from crossfade.drivers.files.far import FarTree
 from crossfade.drivers.hosts.local import LocalHost
 from crossfade.drivers.hosts.ssh import SshHost
@@ -53,6 +54,30 @@ class TestBetween(TestThere):
     def files(self, path: Path) -> Files:
         """A tree there."""
         return FarTree("uploads", path, self._far, local=LocalHost())
+
+
+@pytest.mark.parametrize("account", ["nobody", "4321", "nobody:daemon"])
+def test_trees_of_another_account(tmp_path: Path, account: str) -> None:
+    """Everything that comes belongs to the target's account, in later passes, too; it is equal all
+    the same, and what is there already is left alone."""
+    source, target = tmp_path / "source", tmp_path / "target"
+    (source / "deep" / "er").mkdir(parents=True)
+    (source / "deep" / "one").write_text("one")
+    (source / "link").symlink_to("deep/one")
+    here = FarTree("uploads", source, LocalHost(), local=LocalHost())
+    there = FarTree("uploads", target, LocalHost(), local=LocalHost())
+    there.belong_to(account)
+    here.copy_to(there)
+    (source / "deep" / "two").write_text("two")
+    (source / "deep" / "one").write_text("other")
+    before = (target / "link").lstat()
+    here.copy_to(there)
+    assert not here.digest().differences(there.digest())
+    name = account.partition(":")[0]
+    uid = int(name) if name.isdigit() else pwd.getpwnam(name).pw_uid
+    assert {p.lstat().st_uid for p in [target, *target.rglob("*")]} == {uid}
+    assert (target / "deep" / "one").read_text() == "other"
+    assert (target / "link").lstat() == before
 
 
 def test_big_files_go_by_blocks(tmp_path: Path) -> None:

@@ -1,9 +1,10 @@
-"""A load in a process of its own: ``python -m tests.gateway.load HOST PORT RATE SECONDS SEED``.
+"""A load in a process of its own: ``python -m tests.gateway.load HOST PORT RATE SECONDS SEED``,
+and with one word more, a certificate's file, by TLS.
 
 Open loop: requests start at their time whether earlier ones are answered or not.  Half of them use
 kept connections, half a connection of their own; 40 % are POSTs whose body the answer proves by
 its MD5 (2 kB, every fiftieth 300 kB); every hundredth takes a second.  No retry: any error is a
-failure.  Prints one JSON object.
+failure.  SIGTERM ends it early.  Prints one JSON object.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import hashlib
 import json
 import random
 import resource
+import signal
+import ssl
 import sys
 import time
 
@@ -22,13 +25,17 @@ Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 class Load:
     """What is sent to one address, and what came of it."""
 
-    def __init__(self, host: str, port: int, seed: int) -> None:
+    def __init__(self, host: str, port: int, seed: int, certificate: str = "") -> None:
         self.host, self.port = host, port
+        self.tls = ssl.create_default_context(cafile=certificate) if certificate else None
+        if self.tls:
+            self.tls.check_hostname = False
         self.random = random.Random(seed)
         self.idle: list[Connection] = []
         self.failures: list[str] = []
         self.sent = self.posts = 0
         self.longest = 0.0
+        self.over = False
         self.bodies = [self.random.randbytes(2_000), self.random.randbytes(300_000)]
 
     async def request(self, number: int) -> None:
@@ -68,13 +75,13 @@ class Load:
             if not reader.at_eof() and not writer.is_closing():
                 return reader, writer
             writer.close()
-        return await asyncio.open_connection(self.host, self.port)
+        return await asyncio.open_connection(self.host, self.port, ssl=self.tls)
 
     async def run(self, rate: float, seconds: float) -> None:
         """Send at the rate for so long, and wait for the last answer."""
         started = time.monotonic()
         async with asyncio.TaskGroup() as group:
-            while (due := self.sent / rate) < seconds:
+            while (due := self.sent / rate) < seconds and not self.over:
                 await asyncio.sleep(max(0.0, started + due - time.monotonic()))
                 self.posts += self.sent % 5 < 2
                 group.create_task(self.request(self.sent))
@@ -83,17 +90,20 @@ class Load:
             writer.close()
 
 
-async def main(host: str, port: str, rate: str, seconds: str, seed: str) -> None:
+async def main(
+    host: str, port: str, rate: str, seconds: str, seed: str, certificate: str = ""
+) -> None:
     """Run the load that the command line asks for."""
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a hold keeps many connections
-    load = Load(host, int(port), int(seed))
+    load = Load(host, int(port), int(seed), certificate)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, setattr, load, "over", True)
     await load.run(float(rate), float(seconds))
     result = {
         "sent": load.sent,
         "posts": load.posts,
         "failed": len(load.failures),
-        "failures": load.failures[:10],
+        "failures": load.failures[:50],
         "longest": round(load.longest, 3),
     }
     sys.stdout.write(json.dumps(result) + "\n")

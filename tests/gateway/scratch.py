@@ -5,15 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import random
 import select
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -24,19 +24,9 @@ from urllib.parse import parse_qs, urlsplit
 
 from crossfade.drivers.traffic.gateway import GatewayTraffic
 from crossfade.model import Address, Side
+from crossfade.testing.free_ports import free_port
 
 PATIENCE = 60.0
-
-
-def free_port() -> int:
-    """A port below 32768 that nobody listens on."""
-    start = random.randrange(20000, 32000)
-    for port in [*range(start, 32000), *range(20000, start)]:
-        with socket.socket() as probe, suppress(OSError):
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(("127.0.0.1", port))
-            return int(port)
-    raise AssertionError("no free port")
 
 
 def until(condition: Callable[[], bool], what: str) -> None:
@@ -183,10 +173,13 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(b"until the end")
         if "reset" in query:
-            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
             time.sleep(0.1)
-            os.close(self.connection.detach())
+            self._reset()
         self.close_connection = True
+
+    def _reset(self) -> None:
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        os.close(self.connection.detach())
 
     def _hints(self, query: dict[str, str]) -> None:
         self.wfile.write(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n")
@@ -196,6 +189,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _broken(self, query: dict[str, str]) -> None:
         if "start" in query:
             self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly this")
+        if "reset" in query:
+            self._reset()
         self.close_connection = True
 
     def _says(self, query: dict[str, str]) -> None:
@@ -205,7 +200,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _upgrade(self, query: dict[str, str]) -> None:
         self.wfile.write(
             b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n"
-            b"Upgrade: websocket\r\n\r\nhello "
+            b"Upgrade: websocket\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
+            b"hello "
         )
         self.close_connection = True
         while data := self.connection.recv(65536):
@@ -232,7 +228,7 @@ class _Server(ThreadingHTTPServer):
 class App:
     """A scratch application: what it saw, when, and how much at once."""
 
-    def __init__(self, name: str, port: int | None = None) -> None:
+    def __init__(self, name: str, port: int | None = None, host: str = "127.0.0.1") -> None:
         self.name = name
         self.seen: list[tuple[float, str, str]] = []
         self.finished: list[tuple[float, str, str]] = []
@@ -240,11 +236,20 @@ class App:
         self.says = b""
         self.lock = threading.Lock()
         self.open: set[socket.socket] = set()
-        self._server = _Server(("127.0.0.1", port or free_port()), _Handler)
+        self._server = _Server((host, port or free_port()), _Handler)
         self._server.app = self
         self.address = Address("127.0.0.1", self._server.server_port)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
         self._thread.start()
+
+    def secure(self, certificate: Path, key: Path) -> None:
+        """Speak TLS from now on."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate, key)
+        plain = self._server.socket
+        self._server.socket = context.wrap_socket(
+            plain, server_side=True, do_handshake_on_connect=False
+        )
 
     def saw(self, at: float, method: str, path: str) -> None:
         """Note a request."""
@@ -283,12 +288,20 @@ def gate_command(listen: Address, directory: Path, *more: str) -> list[str]:
 class GateProcess:
     """A gate of its own, in the foreground, with limits that a test can reach."""
 
-    def __init__(self, directory: Path, old: Address, new: Address, *limits: str) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        old: Address,
+        new: Address,
+        *limits: str,
+        more: Sequence[str] = (),
+        host: str = "127.0.0.1",
+    ) -> None:
         self.directory = directory
-        self.listen = Address("127.0.0.1", free_port())
+        self.listen = Address(host, free_port())
         self.driver = GatewayTraffic(self.listen, directory)
         self._more = [f"--limit={limit}" for limit in limits]
-        self._more += ["--old", str(old), "--new", str(new)]
+        self._more += ["--old", str(old), "--new", str(new), *more]
         self.start()
 
     def start(self) -> None:

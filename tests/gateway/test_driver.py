@@ -12,12 +12,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.gateway.scratch import App, free_port, until
+from tests.gateway.conftest import Trio
+from tests.gateway.scratch import App, until
 
 from crossfade.drivers.traffic.gateway import GatewayTraffic
 from crossfade.errors import Failed
 from crossfade.model import Address, Side
 from crossfade.ports import Traffic
+from crossfade.testing.free_ports import free_port
 
 
 @pytest.fixture
@@ -184,3 +186,19 @@ def test_driver_imports_without_the_gate() -> None:
         [sys.executable, "-c", code], capture_output=True, check=True, text=True, timeout=60
     )
     assert done.stdout.split() == []
+
+
+def test_expected_token(shared: Trio) -> None:
+    """Requests that bear the announced token are counted, and no others; each token anew."""
+    gate = shared[0]
+    assert gate.driver.expect("a1") == 0
+    for token in ("a1", "b2", "A1", None):
+        client = gate.client()
+        client.request("GET", "/", headers={"x-Crossfade-TOKEN": token} if token else {})
+        assert client.getresponse().status == 200
+        client.close()
+    assert gate.driver.expect("a1") == 1
+    assert gate.driver.expect("b2") == 0
+    with pytest.raises(Failed) as caught:
+        gate.driver.expect("not a token")
+    assert caught.value.code == "gate-refused"

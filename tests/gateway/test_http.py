@@ -295,15 +295,19 @@ def test_bad_chunk_in_an_answer_cuts_it(shared: Trio) -> None:
 
 
 def test_application_that_dies(shared: Trio) -> None:
-    """502 when no byte of the answer had come, a cut connection when some had."""
+    """502 when no byte of the answer had come, a cut connection when some had; it says how."""
     gate, _, _ = shared
     before = gate.status()
     raw = gate.talk(b"POST /broken HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n")
     assert raw.startswith(b"HTTP/1.1 502 ")
+    assert b"the application closed the connection before it had answered, after 0." in raw
+    raw = gate.talk(b"POST /broken?reset=1 HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n")
+    assert raw.startswith(b"HTTP/1.1 502 ")
+    assert b"broke off ([Errno 104] Connection reset by peer) before it had answered" in raw
     raw = gate.talk(b"GET /broken?start=1 HTTP/1.1\r\nHost: a\r\n\r\n")
     assert raw.endswith(b"\r\n\r\nonly this")
     after = gate.status()
-    assert (after["failed"] - before["failed"], after["cut"] - before["cut"]) == (1, 1)
+    assert (after["failed"] - before["failed"], after["cut"] - before["cut"]) == (2, 1)
 
 
 def test_early_answer_reaches_the_client(shared: Trio) -> None:

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 from tests.gateway.conftest import Trio
-from tests.gateway.scratch import free_port, gate_with_apps, receive_all, receive_until, until
+from tests.gateway.scratch import gate_with_apps, receive_all, receive_until, until
 
 from crossfade.gateway.limits import Limits
 from crossfade.model import Address, Side
+from crossfade.testing.free_ports import free_port
 
 
 @pytest.fixture(scope="module")

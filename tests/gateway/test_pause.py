@@ -475,17 +475,17 @@ def test_damaged_state_is_never_guessed_at(tmp_path: Path, damage: bytes) -> Non
 
 
 def test_state_with_a_field_missing_is_damaged(trio: Trio) -> None:
-    """Each part of a real state file is needed."""
+    """Each part of a real state file is needed, but for what older gates have not written."""
     gate, _, _ = trio
     gate.hold()
     gate.kill()
     path = gate.directory / "gate.state"
     whole = json.loads(path.read_text())
-    for name in whole:
+    for name in whole.keys() - {"ports"}:
         path.write_text(json.dumps({key: whole[key] for key in whole if key != name}))
         with pytest.raises(AssertionError):
             start_briefly(gate)
-    path.write_text(json.dumps(whole))
+    path.write_text(json.dumps({key: whole[key] for key in whole if key != "ports"}))
     gate.start()
     assert gate.status()["held"]
 

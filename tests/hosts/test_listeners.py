@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
-from tests.testbed.site import free_ports
 
 from crossfade.drivers import listeners, sockdiag
 from crossfade.model import Address
+from crossfade.testing.free_ports import free_ports
 
 Where = dict[tuple[str, int], str]
 

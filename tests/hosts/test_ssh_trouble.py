@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.testbed.site import eventually, free_ports
+from tests.testbed.site import eventually
 from tests.testbed.sshd import Sshd, masters, new_key, place_of
 from tests.testbed.wire import Wire
 
@@ -22,6 +22,7 @@ from crossfade.drivers import procfs
 from crossfade.drivers.hosts.ssh import SshHost
 from crossfade.errors import Failed
 from crossfade.model import Address
+from crossfade.testing.free_ports import free_ports
 
 MakeSshd = Callable[..., Sshd]
 MakeHost = Callable[..., SshHost]

@@ -276,3 +276,94 @@ def test_loading_does_not_import_jsonschema(tmp_path: Path) -> None:
         "load(pathlib.Path(sys.argv[1])); sys.exit('jsonschema' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", program, str(path)], check=False).returncode == 0
+
+
+HAPROXY = "traffic:\n  driver: haproxy\n  listen: 127.0.0.1:8000\n"
+
+
+def ports(listen: str, old: str, new: str, *more: str) -> str:
+    """The lines of a gate with such a port."""
+    first = f"{{listen: '{listen}', old: '{old}', new: '{new}'}}"
+    return f"traffic:\n  listen: 127.0.0.1:8000\n  ports: [{', '.join((first, *more))}]\n"
+
+
+def test_ports(tmp_path: Path) -> None:
+    """Other ports reach the driver as they are written."""
+    lines = ports("0.0.0.0:8448", "127.0.0.1:8449", "[::1]:9449")
+    path = write(tmp_path, changed("traffic:\n  listen: 127.0.0.1:8000\n", lines))
+    (port,) = load(path).traffic.options["ports"]
+    assert port.as_json() == {
+        "listen": "0.0.0.0:8448",
+        "old": "127.0.0.1:8449",
+        "new": "[::1]:9449",
+    }
+
+
+def test_haproxy(tmp_path: Path) -> None:
+    """Paths count from the manifest's directory; what is not given is left to the driver."""
+    text = changed(
+        "traffic:\n  listen: 127.0.0.1:8000\n",
+        f"{HAPROXY}  backend: app\n  config: h.cfg\n  reload: [a, b c]\n  hold: lua\n",
+    )
+    traffic = load(write(tmp_path, text)).traffic
+    assert traffic.driver == "haproxy"
+    assert traffic.options == {
+        "backend": "app",
+        "config": tmp_path / "h.cfg",
+        "reload": ("a", "b c"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        (HAPROXY, "traffic: must name the backend of HAProxy that leads to the old side"),
+        (f"{HAPROXY}  backend: a b\n", "traffic.backend: must be the name of a backend"),
+        (f"{HAPROXY}  backend: a\n  socket: ~/s\n", "traffic.socket: must be a path; write ~ out"),
+        (f"{HAPROXY}  backend: a\n  reload: systemctl\n", "traffic.reload: must be a list"),
+        (f"{HAPROXY}  backend: a\n  hold: maxconn-frontend\n", "haproxy/haproxy#2726"),
+        (f"{HAPROXY}  backend: a\n  hold: maint\n", "traffic.hold: must be lua: it answers 503"),
+        (f"{HAPROXY}  backend: a\n  hold: prayer\n", "traffic.hold: must be lua: there is no such"),
+        (
+            "traffic:\n  listen: 127.0.0.1:8000\n  backend: a\n",
+            "traffic.backend: is for the driver haproxy",
+        ),
+        (
+            f"{HAPROXY}  backend: a\n  reads_in_pause: true\n",
+            "traffic.reads_in_pause: is for the built-in gate: HAProxy counts",
+        ),
+        (
+            f"{HAPROXY}  backend: a\n  metrics: 127.0.0.1:9100\n",
+            "traffic.metrics: is for the built-in gate",
+        ),
+        (
+            f"{HAPROXY}  backend: a\n  ports: [{{listen: 'a:1', old: 'b:1', new: 'c:1'}}]\n",
+            "traffic.ports: is for the built-in gate; give HAProxy a frontend",
+        ),
+        (ports("0.0.0.0:8448", "127.0.0.1:0", "c:1"), "traffic.ports.0.old: must be host:port"),
+        (
+            ports("0.0.0.0:8000", "b:1", "c:1"),
+            "ports.0.listen: is the same address as traffic.list",
+        ),
+        (ports("0.0.0.0:8448", "b:1", "b:1"), "traffic.ports.0.new: is the same address as old"),
+        (ports("a:8448", "a:8448", "b:1"), "traffic.ports.0.old: is where the gate listens"),
+        (ports("a:8448", "b:1", "{machine}:1"), "traffic.ports.0.new: has {machine}, which stands"),
+        (
+            ports("a:84", "b:1", "c:1", "{listen: '[::]:84', old: 'b:2', new: 'c:2'}"),
+            "traffic.ports.1.listen: is the same address as traffic.ports.0.listen",
+        ),
+        ("traffic:\n  listen: 127.0.0.1:8000\n  ports: []\n", "traffic.ports: must not be empty"),
+        (
+            "traffic:\n  listen: 127.0.0.1:8000\n  metrics: 127.0.0.1\n",
+            "traffic.metrics: must be host:port",
+        ),
+        (
+            "traffic:\n  listen: 127.0.0.1:8000\n  reads_in_pause: true\n",
+            "traffic.reads_in_pause: cannot be: Matrix Synapse writes on reads (when and",
+        ),
+    ],
+)
+def test_haproxy_complaint(tmp_path: Path, lines: str, expected: str) -> None:
+    """What does not hold is named with its key; ways that lose or crash with their reason."""
+    error = complaints(tmp_path, changed("traffic:\n  listen: 127.0.0.1:8000\n", lines))
+    assert expected in f"{error.what}\n{error.where}"

@@ -29,7 +29,9 @@ new:
   address: "{machine}:8001"
   databases: {main: {url: "postgresql://app@{machine}:5432/app"}}
   rehearsal: {address: "{machine}:8003"}
-traffic: {listen: 127.0.0.1:8000}
+traffic:
+  listen: 127.0.0.1:8000
+  ports: [{listen: "0.0.0.0:8448", old: "{machine}:8448", new: "{machine}:9448"}]
 """
 
 
@@ -55,6 +57,8 @@ def test_two_sides_have_two_machines(tmp_path: Path) -> None:
     assert (filled.old.host.machine, filled.old.host.config) == ("m-1", None)
     assert filled.old.address == Address("10.0.0.1", 8001)
     assert filled.new.address == Address("2001:db8::2", 8001)
+    (port,) = filled.traffic.options["ports"]
+    assert (str(port.old), str(port.new)) == ("10.0.0.1:8448", "[2001:db8::2]:9448")
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 from tests.synapse.running import demo, went_well
-from tests.testbed import WHOLE
 
 pytestmark = [pytest.mark.synapse, pytest.mark.timeout(1500)]
 
 
-@pytest.mark.parametrize("database", ["mariadb", *(["postgres"] if WHOLE else [])])
+@pytest.mark.whole
+@pytest.mark.parametrize("database", ["mariadb", "postgres"])
 def test_demo(tmp_path: Path, database: str) -> None:
     """MLflow is followed while it works: nothing fails, no acknowledged write is lost."""
     words = ("--db", database, "--app", "mlflow")

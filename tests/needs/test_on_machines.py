@@ -95,6 +95,17 @@ def test_what_is_lacking_is_named(make_far_site: Make, machines: Pair, tmp_path:
     assert f"{new.name} has tar" in well
     assert f"{new.name} has the account notes, which the new version runs as" in well
     assert f"we have root's rights on {old.name}" in well
+    claim = f"large trees of files from {old.name} to {new.name}: "
+    sees = f"straight from old to new ({old.name} reaches {new.name} at {new.address})"
+    assert f"ok       {claim}data flows {sees}" in well, well
+    site.write_manifest(extra="copy: {port: 22022}\n")
+    with new.deaf(old), old.deaf(new):
+        apart = site.run("doctor").out.splitlines()
+    at = next(n for n, line in enumerate(apart) if not line.startswith(("ok", "nothing")))
+    told = "old and new do not see each other; data flows through this machine"
+    assert apart[at].startswith(f"notice   {claim}{told} ({old.name} to {new.address}: "), apart
+    assert f"'nc -vz {new.address} 22022'   (let {old.name} through" in apart[at + 1]
+    site.write_manifest()
     rights_and_reach(site, new, tmp_path / "op.ssh")
 
 
@@ -117,5 +128,6 @@ def rights_and_reach(site: FarSite, new: Machine, config: Path) -> None:
     config.write_text(text.replace(new.address, "127.0.0.1\n  Port 9"), encoding="utf-8")
     gone = site.run("doctor", "--json", ok=False)
     (lack,) = (need for need in gone.json["needs"] if not need["holds"])
-    assert (gone.code, lack["code"], gone.json["left"]) == (3, "host-unreachable", [])
+    left = gone.json["left"]  # what is left there cannot be found out
+    assert (gone.code, lack["code"], left) == (3, "host-unreachable", None)
     site.write_manifest()

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.testbed.site import free_ports
 
 from crossfade.drivers import procfs
 from crossfade.drivers.services.holder import Plan
 from crossfade.drivers.services.holding import Holding
 from crossfade.drivers.services.process import ProcessService
 from crossfade.drivers.services.spawn import ProcessSpec
+from crossfade.testing.free_ports import free_ports
 from crossfade.testing.servers import MariadbServer, PostgresServer
 
 

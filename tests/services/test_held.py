@@ -17,12 +17,13 @@ from typing import Any
 import pytest
 from tests.services.conftest import Make
 from tests.services.test_relay import pid_of
-from tests.testbed.site import eventually, free_ports
+from tests.testbed.site import eventually
 
 from crossfade.drivers import procfs
 from crossfade.drivers.services.holding import Holding
 from crossfade.drivers.services.process import ProcessService
 from crossfade.errors import Failed
+from crossfade.testing.free_ports import free_ports
 from crossfade.testing.servers import MariadbServer, PostgresServer
 
 # what a careful program does: everything without data first, then some connections

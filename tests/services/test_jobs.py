@@ -25,6 +25,9 @@ FILES = {
     "/etc/systemd/system/cf-wake.timer": TIMER.replace("daily", "daily\nUnit=app.service"),
     "/etc/systemd/system/cf-off.timer": "[Timer]\nOnCalendar=daily\nUnit=cf-mail.service\n",
 }
+FILES_OFF = (
+    *("/etc/cron.d/cf-app", "/etc/cron.daily/cf 'daily", "cf-mail.timer", "cf-wake.timer"),
+)
 FOUND = {
     "cron job in /etc/cron.d/cf-app",
     "cron job in /etc/cron.daily/cf 'daily",
@@ -132,6 +135,47 @@ def test_both_sides_on_one_machine(host: SshHost, tmp_path: Path) -> None:
         host.write(table, shared, mode=0o644)
         for name in (user, Path("/etc/cron.daily/cf-two")):
             host.remove(name)
+
+
+def test_new_side_that_can_have_none(host: SshHost, tmp_path: Path) -> None:
+    """Those of the old side are only switched off, also one that starts the old program; on again
+    when it goes back; and a record of an upgrade that went back does not stay."""
+    places = {"/srv/app": "/opt/app", "/var/lib/app": "/data"}
+    both = Handover(
+        tmp_path / "jobs.json",
+        "app",
+        list(map(Path, places)),
+        Move("up_1", places, ("app.service", "")),
+        lambda: host,
+        lambda: pytest.fail("nothing is asked of the new side"),
+        LocalHost(),
+        "the new side is a container",
+    )
+    old, new = (HandedOver(side, host, both) for side in (Side.OLD, Side.NEW))
+    before = _state(host)
+    ending, why = old.ending()
+    assert sorted(ending) == [
+        "/etc/cron.daily/cf 'daily",
+        "1 of the lines of /etc/cron.d/cf-app",
+        "cf-mail.timer",
+        "cf-wake.timer",
+    ]
+    assert why == "the new side is a container"
+    assert old.found() == ([], [])
+    try:
+        new.carry()
+        assert _state(host) == before
+        for _ in range(2):
+            assert [finding.holds for finding in old.switch(False)] == [True]
+        assert new.switch(True) == []
+        assert find(host, list(map(Path, places)), "app.service") == []
+        assert sorted(old.known()) == [*FILES_OFF]
+        assert len(old.revival()) == 1
+    finally:
+        assert [finding.holds for finding in old.switch(True)] == [True]
+    assert _state(host) == before
+    assert new.remove() == []
+    assert (old.known(), both.record.exists()) == ([], False)
 
 
 def _state(host: SshHost) -> set[str]:

@@ -12,12 +12,13 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
-from tests.testbed.site import eventually, free_ports
+from tests.testbed.site import eventually
 
 from crossfade.drivers import procfs
 from crossfade.drivers.services.process import ProcessService
 from crossfade.drivers.services.spawn import ProcessSpec
 from crossfade.errors import Failed
+from crossfade.testing.free_ports import free_ports
 
 Make = Callable[..., ProcessService]
 # a program with a child in a session of its own, as careless daemons have

@@ -16,7 +16,9 @@ from typing import Any
 
 import pytest
 from tests.services.conftest import Hold
-from tests.testbed.site import eventually, free_ports
+from tests.testbed.site import eventually
+
+from crossfade.testing.free_ports import free_ports
 
 Serve = Callable[[socket.socket], None]
 

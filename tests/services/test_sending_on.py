@@ -13,10 +13,11 @@ import pytest
 from tests.services.conftest import Hold, Make
 from tests.services.test_held import MIGRATION, PROGRAM, Case, state, told
 from tests.services.test_relay import pid_of
-from tests.testbed.site import eventually, free_ports
+from tests.testbed.site import eventually
 
 from crossfade.drivers.services.relay import Loop
 from crossfade.drivers.services.sending_on import SendingDoor
+from crossfade.testing.free_ports import free_ports
 from crossfade.testing.servers import PostgresServer
 
 __all__ = ["state"]

@@ -14,6 +14,8 @@ from tests.testbed.engine import Engine
 from tests.testbed.machines import Machine
 from tests.testbed.site import Site, eventually
 
+from crossfade.model import Side
+
 pytestmark = pytest.mark.timeout(600)
 
 
@@ -63,6 +65,11 @@ def test_forward_back_and_forward_again(site: ContainedSite) -> None:
     """Rehearse, cut over, roll back, cut over again, retire: no request fails, nothing is lost,
     and nothing of ours stays at the engine but what serves."""
     before = mine(site)
+    jobs, ending = set[str](), tuple[str, ...]()
+    if site.machines[Side.OLD]:
+        site.add_jobs()
+        jobs, ending = site.jobs_on(Side.OLD), ("--end-jobs",)
+        assert jobs
     with Client(site.gate) as client:
         site.run("rehearse")
         assert site.version() == "1.0"
@@ -70,9 +77,14 @@ def test_forward_back_and_forward_again(site: ContainedSite) -> None:
         rehearsed = site.manifest.read_text(encoding="utf-8")
         other = rehearsed.replace('"image"', '"mounts": {"/srv/notes/data": "another"}, "image"')
         site.manifest.write_text(other, encoding="utf-8")
-        assert "plan-changed" in site.run("cutover", "--yes", ok=False).err
+        assert "plan-changed" in site.run("cutover", "--yes", *ending, ok=False).err
         site.manifest.write_text(rehearsed, encoding="utf-8")
-        first = site.run("cutover", "--yes", "--json").json
+        if ending:
+            refused = site.run("cutover", "--yes", ok=False)
+            assert (refused.code, "error: jobs-end" in refused.err) == (4, True), refused.err
+            assert site.jobs_on(Side.OLD) == jobs
+        first = site.run("cutover", "--yes", "--json", *ending).json
+        assert not (ending and site.jobs_on(Side.OLD)), "nobody has them"
         assert (first["outcome"], first["live"], site.version()) == ("done", "new", "2.0")
         assert first["requests"]["served_by_old_after_drain"] == 0
         eventually(lambda: len(client.acknowledged) > 30)
@@ -83,8 +95,9 @@ def test_forward_back_and_forward_again(site: ContainedSite) -> None:
         assert (back["outcome"], back["live"], site.version()) == ("rolled-back", "old", "1.0")
     assert client.failures == []
     assert listed(site) == {k: mine(site)[k] - before[k] for k in before}
+    assert not ending or site.jobs_on(Side.OLD) == jobs
     with Client(site.gate, name="third") as client:
-        site.run("cutover", "--yes")
+        site.run("cutover", "--yes", *ending)
         assert site.version() == "2.0"
     assert client.failures == []
     assert client.lost(site.gate) == set()

@@ -97,7 +97,7 @@ def test_forward_back_and_forward_again(make_site: Make, kind: str) -> None:
     assert archives, "the old database is archived"
 
 
-@pytest.mark.parametrize("kind", KINDS if WHOLE else KINDS[:1], indirect=True)
+@pytest.mark.whole
 def test_one_upgrade_after_another(make_site: Make, kind: str) -> None:
     """The new side's database is the old one of the next upgrade; its way back loses nothing."""
     site = make_site(database=kind)
@@ -172,6 +172,7 @@ def log_marks(pair: Pair) -> list[object]:
     return [server.sql(mark) for server in (pair.old, pair.new)]
 
 
+@pytest.mark.one_kind
 def test_dump_where_changes_cannot_be_followed(
     unfollowed: Pair, make_site: Make, kind: str
 ) -> None:

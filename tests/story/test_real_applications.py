@@ -27,7 +27,13 @@ pytestmark = [pytest.mark.synapse, pytest.mark.timeout(1800)]
 
 _LOG = logging.getLogger(__name__)
 
-STORIES = ("synapse machine machine", "synapse machine container")
+STORIES = (
+    "synapse here machine",
+    "synapse machine machine",
+    "synapse machine container",
+    "mlflow container container",
+    "mlflow compose compose",
+)
 
 
 @pytest.fixture(params=STORIES)
@@ -69,7 +75,7 @@ def test_forward_back_and_forward_again(site: RealSite) -> None:
     with load(2, only_writes(subject.client())) as second:
         site.run("rollback", "--yes", "--accept-loss", timeout=900)
         assert live(site) == "old"
-    assert second.failures == []
+    assert second.failures == [], "\n".join(second.failures)
     assert second.client.acknowledged - second.found() <= exported(site)
     as_listed(site, *before)
     with load(3, subject.client()) as third:
@@ -122,5 +128,5 @@ def whole(load: Load) -> None:
     acknowledged = load.client.acknowledged
     gap = f"longest gap {load.longest_gap:.2f} s"
     _LOG.info("%d requests, %d writes, %s", load.total, acknowledged, gap)
-    assert load.failures == []
+    assert load.failures == [], "\n".join(load.failures)
     assert load.found() == acknowledged > 50

@@ -20,6 +20,7 @@ def test_demo(tmp_path: Path) -> None:
     assert report.count("<circle") + report.count("<use") + report.count("<path") > 100
 
 
+@pytest.mark.whole
 def test_demo_that_breaks(tmp_path: Path) -> None:
     """The new version fails its checks in the cutover: old serves again, nothing is lost."""
     code, result, progress = demo(tmp_path / "demo", "--break", "check")

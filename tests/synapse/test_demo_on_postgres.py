@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tests.synapse.running import demo, went_well
 
-pytestmark = [pytest.mark.synapse, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.synapse, pytest.mark.whole, pytest.mark.timeout(1500)]
 
 
 def test_demo_on_postgres(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import http.client
 import itertools
 import json
 import random
+import select
 import threading
 import time
 from dataclasses import dataclass, field
@@ -21,7 +22,8 @@ class Client:
 
     acknowledged are the ids that were answered with 201; failures are all other outcomes.  With
     ``stays_behind`` writes may be left behind by a rollback, so only a note that was there from
-    the beginning is read.
+    the beginning is read.  With ``drops_closed`` an idle connection that the other end has closed
+    is not used again, as in urllib3 and browsers.
     """
 
     address: Address
@@ -29,6 +31,7 @@ class Client:
     threads: int = 2
     pause: float = 0.03
     stays_behind: bool = False
+    drops_closed: bool = False
     acknowledged: set[str] = field(default_factory=set)
     failures: list[str] = field(default_factory=list)
     longest: float = 0.0
@@ -53,6 +56,9 @@ class Client:
     def _work(self) -> None:
         connection: http.client.HTTPConnection | None = None
         while not self._over.is_set():
+            if connection and self.drops_closed and self._closed(connection):
+                connection.close()
+                connection = None
             if connection is None:
                 connection = http.client.HTTPConnection(
                     self.address.host, self.address.port, timeout=90
@@ -71,6 +77,10 @@ class Client:
             time.sleep(self.pause)
         if connection:
             connection.close()
+
+    @staticmethod
+    def _closed(connection: http.client.HTTPConnection) -> bool:
+        return bool(connection.sock) and bool(select.select([connection.sock], [], [], 0)[0])
 
     def _once(self, connection: http.client.HTTPConnection) -> None:
         note = f"{self.name}-{next(self._count)}"

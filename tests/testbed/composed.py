@@ -8,7 +8,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 from tests.testbed.contained import DATA, INSIDE, ContainedSite
@@ -21,7 +21,9 @@ __all__ = ["ComposedSite", "composed_site_at"]
 
 class ComposedSite(ContainedSite):
     """As ``ContainedSite``, where both sides are Compose projects of a program and a cache, and the
-    cache has a volume of its own."""
+    cache has a volume of its own.  extra are more volumes of the program's: names and paths."""
+
+    extra: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self, directory: Path, engine: Engine, **given: Any) -> None:
         super().__init__(directory, engine, None, **given)
@@ -41,7 +43,7 @@ class ComposedSite(ContainedSite):
                     "labels": {LABEL: ""},
                     "ports": [f"{self.old}:{INSIDE}"],
                     "environment": {"NOTES_COLOUR": "${COLOUR}", "NOTES_SIGN": "a$$b"},
-                    "volumes": [f"data:{DATA}"],
+                    "volumes": [f"data:{DATA}", *(f"{n}:{p}" for n, p in self.extra.items())],
                     "restart": "unless-stopped",
                     "mem_limit": "512m",
                     "depends_on": ["cache"],
@@ -54,7 +56,10 @@ class ComposedSite(ContainedSite):
                     "volumes": ["kept:/srv/kept"],
                 },
             },
-            "volumes": {"data": {"external": True, "name": volume}, "kept": None},
+            "volumes": {
+                "data": {"external": True, "name": volume},
+                **dict.fromkeys(("kept", *self.extra)),
+            },
         }
         self.project.mkdir(parents=True)
         (self.project / "docker-compose.yml").write_text(yaml.safe_dump(described))
@@ -98,9 +103,11 @@ class ComposedSite(ContainedSite):
 
 
 @contextlib.contextmanager
-def composed_site_at(directory: Path, engine: Engine, **given: Any) -> Iterator[ComposedSite]:
+def composed_site_at(
+    directory: Path, engine: Engine, kind: type[ComposedSite] = ComposedSite, **given: Any
+) -> Iterator[ComposedSite]:
     """A started site that is closed in the end."""
-    site = ComposedSite(directory, engine, **given)
+    site = kind(directory, engine, **given)
     try:
         site.start()
         yield site

@@ -16,9 +16,10 @@ from typing import Any
 from tests.testbed.engine import LABEL, Engine
 from tests.testbed.far import FarSite
 from tests.testbed.machines import Machine
-from tests.testbed.site import HERE, eventually, free_ports
+from tests.testbed.site import HERE, eventually
 
 from crossfade.model import Address, Side
+from crossfade.testing.free_ports import free_ports
 
 __all__ = ["INSIDE", "ContainedSite", "app_image", "contained_site_at"]
 

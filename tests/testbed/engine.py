@@ -43,6 +43,7 @@ RUN apt-get update -qq \\
     >/dev/null && apt-get clean
 RUN systemctl mask getty.target console-getty.service systemd-udevd.service \\
       systemd-logind.service systemd-networkd-wait-online.service \\
+      dpkg-db-backup.timer apt-daily.timer apt-daily-upgrade.timer \\
  && useradd --create-home --shell /bin/bash op && useradd --create-home --shell /bin/bash guarded \\
  && echo 'op ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/op \\
  && echo 'guarded ALL=(ALL) ALL' >/etc/sudoers.d/guarded \\

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_hex
@@ -89,6 +89,38 @@ class Machine:
             yield
         finally:
             subprocess.run(("tc", "qdisc", "del", "dev", end, "root"), check=True)
+
+    @contextlib.contextmanager
+    def deaf(self, to: Machine, *, altogether: bool = False) -> Iterator[None]:
+        """A firewall there swallows connections from another machine meanwhile; or ``altogether``
+        everything, also of those that stand."""
+        rule = ("INPUT", "-s", to.address, *(() if altogether else ("-p", "tcp", "--syn")))
+        self.iptables("-I", *rule, "-j", "DROP")
+        try:
+            yield
+        finally:
+            self.iptables("-D", *rule, "-j", "DROP")
+
+    @contextlib.contextmanager
+    def counting(self, peer: str) -> Iterator[Callable[[], int]]:
+        """How many bytes it has sent to an address since."""
+        rule = ("OUTPUT", "-d", peer)
+        self.iptables("-I", *rule)
+        try:
+            yield lambda: self._sent(peer)
+        finally:
+            self.iptables("-D", *rule)
+
+    def _sent(self, peer: str) -> int:
+        rules = self.iptables("-L", "OUTPUT", "-v", "-x", "-n").splitlines()
+        (rule,) = (one.split() for one in rules if one.split()[-1:] == [peer])
+        return int(rule[1])
+
+    def iptables(self, *words: str) -> str:
+        """Run this machine's iptables on its network."""
+        pid = inspected(self.engine, self.name, ".State.Pid")
+        argv = ("nsenter", "--target", pid, "--net", "iptables", "--wait", *words)
+        return subprocess.run(argv, check=True, capture_output=True, text=True).stdout
 
     def _cable(self) -> str:
         """Our end of its network cable."""

@@ -6,7 +6,7 @@ Standard library, and the database's own module for ``engine: postgres`` and ``e
 Version 2 migrates the database at start.  ``NOTES_BREAK`` makes it fail in
 the ways that new versions do: start (exits at once), die (exits after answering health once), 500,
 version (says a wrong one), check (loses a note's text), check:DIRECTORY (the same, but only when
-its database, or with a server its uploads, are below DIRECTORY).
+its database, or with a server its uploads, are below DIRECTORY), users (500 for every note).
 """
 
 import json
@@ -206,7 +206,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self):
         app, path = self.server.app, self.path
-        if path == "/health":
+        if app.broken == "users" and path.startswith("/notes/"):
+            self.answer(500, {"error": "broken on purpose"})
+        elif path == "/health":
             self.answer(500 if app.broken == "500" else 200, {"status": "UP"})
             if app.broken == "die":
                 os._exit(1)

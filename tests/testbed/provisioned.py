@@ -13,9 +13,10 @@ from typing import Any
 
 from tests.testbed.engine import Engine
 from tests.testbed.far import HOME, PORT, FarSite
-from tests.testbed.site import HERE, Result, free_ports, make_wheel
+from tests.testbed.site import HERE, Result, make_wheel
 
 from crossfade.model import Address, Side
+from crossfade.testing.free_ports import free_ports
 
 __all__ = ["ProvisionedSite", "provisioned_site_at"]
 

@@ -17,7 +17,7 @@ from typing import Any, Literal
 import yaml
 from tests.testbed.engine import GATEWAY, LABEL, Engine
 from tests.testbed.machines import Machine
-from tests.testbed.site import Site, eventually, free_ports
+from tests.testbed.site import Site, eventually
 
 from crossfade.demo.servers import manifest_entry
 from crossfade.demo.subject import Ground, Subject
@@ -27,6 +27,7 @@ from crossfade.drivers.hosts.ssh import SshHost
 from crossfade.drivers.installs.python import PythonInstall, uv_program
 from crossfade.engine.work import Silent
 from crossfade.model import Address, Endpoint, Side
+from crossfade.testing.free_ports import free_ports
 from crossfade.testing.servers import MariadbServer
 
 __all__ = ["APPS", "App", "RealSite", "Where", "app_image", "real_site_at"]
@@ -135,6 +136,8 @@ class RealSite(Site):
             Address(self._ip(side), next(ports)) for side in ("old", "new", "new", "")
         )
         self.pair, self.manifest = None, directory / "crossfade.yaml"
+        self.traffic: dict[str, Any] = {"listen": str(self.gate)}
+        self.everywhere = False  # whether the old side listens at every address
         self.servers: dict[Side, _Reachable] = {}
         self.endpoints: dict[Side, Endpoint] = {}
         self.images = {
@@ -175,6 +178,10 @@ class RealSite(Site):
 
     # -- the old side --
 
+    @property
+    def _listens(self) -> Address:
+        return Address("0.0.0.0", self.old.port) if self.everywhere else self.old
+
     def start(self) -> None:
         """Make, start and fill the old side; start the gate."""
         self.write_manifest([])
@@ -183,7 +190,7 @@ class RealSite(Site):
         eventually(lambda: old.health.run().holds, timeout=240)
         self.subject.fill(replace(ground, address=self.old), Silent())
         self.write_manifest(self.subject.checks(self.directory))
-        self.run("gate", "start", "--yes")
+        self.run("gate", "install" if "driver" in self.traffic else "start", "--yes")
 
     def _stand_up(self) -> Ground:
         where, subject = self.where[Side.OLD], self.subject
@@ -192,7 +199,7 @@ class RealSite(Site):
             PythonInstall(
                 LocalHost(), root, subject.packages, exclude_newer=subject.exclude_newer
             ).install()
-            ground = Ground(root, data, self.old)
+            ground = Ground(root, data, self._listens)
             subject.configure(ground)
             self.wired().side(self.wired().manifest.old, Side.OLD).service.start()
             return ground
@@ -241,7 +248,7 @@ class RealSite(Site):
         else:
             docker(
                 *("run", "--detach", "--label", LABEL, "--name", old, *mount, "--user", name),
-                *("--publish", f"{self.old}:{INSIDE}", "--restart", "unless-stopped"),
+                *("--publish", f"{self._listens}:{INSIDE}", "--restart", "unless-stopped"),
                 *(
                     word
                     for key, value in environment.items()
@@ -305,7 +312,7 @@ class RealSite(Site):
             "state": str(self.directory / "state"),
             "old": self._side(Side.OLD),
             "new": self._side(Side.NEW),
-            "traffic": {"listen": str(self.gate)},
+            "traffic": self.traffic,
             "limits": {"max_pause": self.subject.max_pause, "watch": 3},
             "checks": checks,
         }

@@ -7,10 +7,8 @@ import hashlib
 import http.client
 import json
 import os
-import random
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -28,9 +26,10 @@ from tests.testbed import servers, traces
 from crossfade.drivers import procfs
 from crossfade.drivers.installs.python import uv_program
 from crossfade.model import Address, Endpoint, Side
+from crossfade.testing.free_ports import free_ports
 from crossfade.wiring import WiredSite, open_site
 
-__all__ = ["Result", "Site", "free_ports", "tree_bytes"]
+__all__ = ["Result", "Site", "tree_bytes"]
 
 HERE = Path(__file__).parent
 
@@ -53,18 +52,6 @@ class Result:
     def json(self) -> Any:
         """What it printed, as JSON."""
         return json.loads(self.out)
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports below 32768 that nobody listens at."""
-    found: list[int] = []
-    while len(found) < count:
-        port = random.randrange(20000, 32000)
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            if port not in found:
-                found.append(port)
-    return found
 
 
 def make_wheel(directory: Path, version: str) -> Path:

@@ -12,12 +12,11 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tests.testbed.site import free_ports
-
 from crossfade.drivers import procfs
 from crossfade.drivers.hosts.ssh import SshHost
 from crossfade.errors import Failed
 from crossfade.model import Address
+from crossfade.testing.free_ports import free_ports
 
 __all__ = ["Sshd", "code_of", "masters", "new_key", "place_of"]
 

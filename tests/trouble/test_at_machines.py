@@ -21,11 +21,12 @@ from tests.testbed.client import Client
 from tests.testbed.far import HOME, FarSite, far_site_at
 from tests.testbed.machines import Machine, added, leavings
 from tests.testbed.moments import Moments
-from tests.testbed.site import Result, eventually, free_ports
+from tests.testbed.site import Result, eventually
 from tests.testbed.sshd import new_key
 from tests.testbed.wire import Wire
 
 from crossfade.model import Address, Side
+from crossfade.testing.free_ports import free_ports
 
 Pair = tuple[Machine, Machine]
 
@@ -225,11 +226,13 @@ def test_disk_there(site: FarSite, machines: Pair) -> None:
         with _small_disk(site, new, "1m") as at:
             refused(site, "disk-too-small", next=f"df -h {at}/try", verbs="rehearse")
             assert new.run("ls", at) == ""
-        with _small_disk(site, new, "5m") as at:
-            fill = lambda: new.run("sh", "-c", f"head -c 2m /dev/zero >{at}/ballast")  # noqa: E731
+            err = site.run("rehearse", ok=False).err
+        needed = int(err.split(": expected ")[1].split()[0])
+        with _small_disk(site, new, str(needed + 2**20)) as at:
+            fill = lambda: new.run("sh", "-c", f"head -c {needed - 2**20} /dev/zero >{at}/ballast")  # noqa: E731
             with Moments(site.directory, {"rehearsal.restore.before-act": fill}) as moments:
                 result = site.run("rehearse", env=moments.environment, ok=False)
-            told(result, "disk-full", 5)
+                told(result, "disk-full", 5)
             assert new.run("ls", at).split() == ["ballast"]
     finally:
         old.run("rm", big)

@@ -192,6 +192,7 @@ for place, _, files in os.walk(b"."):
 """
 
 
+@pytest.mark.whole
 def test_whole_upgrade_between_machines(machines: Pair, tmp_path: Path) -> None:
     """The data directories and the names of files are awkward, and the unit has them."""
     names = b"\0".join(map(os.fsencode, NAMES))

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.testbed import WHOLE
 from tests.testbed.servers import FOLLOWED, KINDS, Pair, debians
 from tests.testbed.site import Site, site_at
 from tests.testbed.wire import Wire
@@ -57,6 +56,7 @@ def server(kind: str, directory: Path, **environment: str) -> Any:
     return Changed(directory, settings=FOLLOWED[kind], **given)
 
 
+@pytest.mark.one_kind
 @pytest.mark.parametrize("kind", KINDS)
 def test_new_servers_disk_full_while_loading(small_disk: Path, tmp_path: Path, kind: str) -> None:
     """The copy ends with the server's own words, the old side serves, and with room it works."""
@@ -84,6 +84,7 @@ def test_new_servers_disk_full_while_loading(small_disk: Path, tmp_path: Path, k
         done_after_all(site)
 
 
+@pytest.mark.one_kind
 @pytest.mark.parametrize("kind", KINDS)
 def test_clocks_that_differ(tmp_path: Path, kind: str) -> None:
     """The new server's clock is two hours ahead: nobody compares times of different machines."""
@@ -104,9 +105,10 @@ def test_clocks_that_differ(tmp_path: Path, kind: str) -> None:
             assert site.version() == "1.0"
 
 
+@pytest.mark.whole
 def test_network_cut_for_long(make_site: Make) -> None:
     """Longer than any time-out of the servers' or of ours: the feed goes on where it was."""
-    seconds = 300 if WHOLE else 65  # a minute is what servers wait for each other
+    seconds = 300  # a minute is what servers wait for each other
     sites = [make_site(database=kind) for kind in KINDS]
     results: list[tuple[int, str]] = []
 

@@ -35,6 +35,7 @@ VERBS = (
     "doctor",
     "config",
     "gate",
+    "dns",
     "schema",
     "demo",
 )

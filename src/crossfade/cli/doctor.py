@@ -42,7 +42,7 @@ def run(options: argparse.Namespace) -> int:
         unseen = error
     machines = site.provisioning.leavings()
     needs = upkeep.checked(site)
-    lacking = [need for need in needs if need.lacks]
+    lacking = [need for need in needs if need.lacks and not need.notice]
     if unseen is not None and not lacking:
         raise unseen
     if options.json:
@@ -57,11 +57,16 @@ def _needs(needs: tuple[Need, ...]) -> list[str]:
     """Every need, and under each lack what mends it."""
     lines = []
     for need in needs:
-        mark = "ok     " if not need.lacks else "lacking" if need.stops else "warning"
-        lines.append(f"{mark}  {need.words}")
+        lines.append(f"{_mark(need):7}  {need.words}")
         if need.lacks:
             lines.append(f"         fix: {need.fix}")
     return lines
+
+
+def _mark(need: Need) -> str:
+    if not need.lacks:
+        return "ok"
+    return "notice" if need.notice else "lacking" if need.stops else "warning"
 
 
 def _left(left: list[str] | None) -> list[str]:

@@ -11,7 +11,14 @@ __all__ = ["add", "run"]
 
 def add(verbs: Verbs) -> None:
     """Describe the arguments."""
-    verb(verbs, "retire", "archive the old side, then remove it; no way back", changes=True)
+    parser = verb(
+        verbs, "retire", "archive the old side, then remove it; no way back", changes=True
+    )
+    parser.add_argument(
+        "--despite-stragglers",
+        action="store_true",
+        help="retire although somebody still comes to the old address",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -35,5 +42,5 @@ def run(options: argparse.Namespace) -> int:
         typed=site.manifest.recipe.application,
     )
     with after(site, options):
-        upgrade.retire(site)
+        upgrade.retire(site, despite_stragglers=options.despite_stragglers)
     return 0

@@ -17,6 +17,12 @@ def add(verbs: Verbs) -> None:
         action="store_true",
         help="go back although writes stay behind on the new side (they are exported first)",
     )
+    parser.add_argument(
+        "--without-dns",
+        action="store_true",
+        help="do not wait until the names lead to the gate again; who follows them finds nobody "
+        "until they do",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -32,5 +38,5 @@ def run(options: argparse.Namespace) -> int:
         return 0
     confirm(options, f"Go back to version {site.manifest.old.version}.")
     with after(site, options):
-        upgrade.roll_back(site, accept_loss=options.accept_loss)
+        upgrade.roll_back(site, accept_loss=options.accept_loss, without_dns=options.without_dns)
     return 0

@@ -17,6 +17,8 @@ from crossfade.recipes import KeyReference, PartSpec, RewriteSpec
 
 __all__ = ["Reader", "Reads", "absolute", "locate", "mapped", "references", "translate"]
 
+_EVERYWHERE = ("0.0.0.0", "[::]")  # noqa: S104 - a program that listens everywhere goes on so
+
 
 class Reads(Protocol):
     """All that configuration may do on a host; every ``ports.Host`` can."""
@@ -103,6 +105,8 @@ def translate(
         if text != str(old.inside.port):
             return None
         return str(new.inside.port) if _is_text(found) else new.inside.port
+    if rule.to == "address" and text in (f"{host}:{old.inside.port}" for host in _EVERYWHERE):
+        return f"{text.rpartition(':')[0]}:{new.inside.port}"
     before, after = {
         "host": (old.inside.host, new.inside.host),
         "address": (str(old.inside), str(new.inside)),

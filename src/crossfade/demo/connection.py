@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import select
 from typing import Any
 
 from crossfade.model import Address
@@ -20,6 +21,7 @@ class Connection:
 
     def __init__(self, address: Address, timeout: float = 300.0) -> None:
         self._http = http.client.HTTPConnection(address.host, address.port, timeout=timeout)
+        self.answers = 0
 
     def call(
         self, method: str, path: str, body: object = None, token: str = "", raw: bytes | None = None
@@ -32,8 +34,10 @@ class Connection:
         self._http.request(method, path, data, headers)
         answer = self._http.getresponse()
         text = answer.read()
+        self.answers += 1
         if answer.status != 200:
-            raise WrongAnswer(f"{method} {path.partition('?')[0]}: {answer.status}")
+            said = text[:100].decode("utf-8", "replace")
+            raise WrongAnswer(f"{method} {path.partition('?')[0]}: {answer.status} {said}")
         return text
 
     def json(self, method: str, path: str, body: object = None, token: str = "") -> dict[str, Any]:
@@ -42,6 +46,12 @@ class Connection:
         if not isinstance(found, dict):
             raise WrongAnswer(f"{method} {path}: not an object")
         return found
+
+    @property
+    def dropped(self) -> bool:
+        """Whether the server has closed it meanwhile, as whoever keeps connections asks first."""
+        sock = self._http.sock
+        return sock is None or bool(select.select((sock,), (), (), 0)[0])
 
     def close(self) -> None:
         """Close it; a broken one too."""

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from http.client import HTTPException
 from typing import TypeVar
 
@@ -71,14 +72,17 @@ class Load:
         with self._lock:
             connection = self._connection()
             number = f"{next(self._ids):06d}"
+        before = connection.answers
         try:
             act(connection, number)
         except (OSError, HTTPException, WrongAnswer, ValueError, LookupError) as error:
             connection.close()
             with self._lock:
-                self.failures.append(f"{_name(act)}: {error!r}"[:200])
+                self.failures.append(f"{_name(act)} at {datetime.now():%T.%f}: {error!r}"[:250])
         else:
             self._spare.append((time.monotonic(), connection))
+            if connection.answers == before:
+                return  # nothing was written yet that could be read, so nothing was asked
         with self._lock:
             self.total += 1
             now = time.monotonic()
@@ -86,10 +90,10 @@ class Load:
             self._answered = now
 
     def _connection(self) -> Connection:
-        """The one used last, unless it has been idle for long; the lock is held."""
+        """The one used last, unless it has been idle for long or was closed; the lock is held."""
         while self._spare:
             since, connection = self._spare.pop()
-            if time.monotonic() - since < _IDLE:
+            if time.monotonic() - since < _IDLE and not connection.dropped:
                 return connection
             connection.close()
         return Connection(self.address)

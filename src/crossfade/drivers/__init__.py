@@ -1,5 +1,5 @@
-"""The drivers: parts for one kind of host, service, database, files, traffic, install, machines
-or check.
+"""The drivers: parts for one kind of host, service, database, files, traffic, fronts, dns,
+install, machines or check.
 
 Built-ins are listed here, for reading; they also stand under the entry-point group
 ``crossfade.drivers``, where an outsider's driver is found as ``<kind>.<name>``.  Each kind has one
@@ -10,7 +10,9 @@ way to be made:
     services   Driver(spec, keep); systemd: Driver(unit, host)
     databases  Driver(name, path or endpoint); far-…: Driver(name, path, host)
     files      Driver(name, path); far-…: Driver(name, path, host)
-    traffic    Driver(listen, directory)
+    traffic    Driver(listen, directory, **options of the manifest)
+    fronts     Driver(spec of traffic.front, way, host, directory, memory)
+    dns        Driver(zone, options of traffic.dns, callable that reads secrets)
     machines   Driver(spec of host.provision, here, directory of the manifest)
 """
 
@@ -38,6 +40,15 @@ BUILT_IN = {
     "files.far-tree": "crossfade.drivers.files.far:FarTree",
     "files.tree": "crossfade.drivers.files.tree:TreeFiles",
     "traffic.gateway": "crossfade.drivers.traffic.gateway:GatewayTraffic",
+    "traffic.haproxy": "crossfade.drivers.traffic.haproxy:HaproxyTraffic",
+    "fronts.nginx": "crossfade.drivers.fronts.nginx:NginxFront",
+    "fronts.apache": "crossfade.drivers.fronts.apache:ApacheFront",
+    "fronts.caddy": "crossfade.drivers.fronts.caddy:CaddyFront",
+    "fronts.traefik": "crossfade.drivers.fronts.traefik:TraefikFront",
+    "fronts.redirect": "crossfade.drivers.fronts.redirect:RedirectFront",
+    "dns.rfc2136": "crossfade.drivers.dns.rfc2136:Rfc2136Zone",
+    "dns.powerdns": "crossfade.drivers.dns.powerdns:PowerDnsZone",
+    "dns.lexicon": "crossfade.drivers.dns.lexicon:LexiconZone",
     "installs.python": "crossfade.drivers.installs.python:PythonInstall",
     "installs.apt": "crossfade.drivers.installs.apt:AptInstall",
     "installs.tarball": "crossfade.drivers.installs.tarball:TarballInstall",

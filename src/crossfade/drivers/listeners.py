@@ -14,7 +14,7 @@ from typing import Final, Literal
 from crossfade.drivers import sockdiag
 from crossfade.model import Address
 
-__all__ = ["IPAddress", "inodes_at", "listener", "listening_pids", "sockets"]
+__all__ = ["IPAddress", "inodes_at", "ip_of", "listener", "listening_pids", "sockets"]
 
 _LISTEN: Final = "0A"
 _PROC: Final = Path("/proc")
@@ -106,10 +106,10 @@ def sockets(
         fields = line.split()
         if len(fields) > 9 and fields[3] == _LISTEN:
             host, _, port = fields[1].partition(":")
-            yield _ip(host, byteorder), int(port, 16), fields[9]
+            yield ip_of(host, byteorder), int(port, 16), fields[9]
 
 
-def _ip(text: str, byteorder: str) -> IPAddress:
+def ip_of(text: str, byteorder: str) -> IPAddress:
     """An address as the kernel prints it: 32-bit words in the machine's byte order, in hex."""
     raw = bytes.fromhex(text)
     if byteorder == "little":

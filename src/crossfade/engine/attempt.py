@@ -15,7 +15,7 @@ from crossfade.errors import CrossfadeError, Failed, Interrupted, RecoveryFailed
 from crossfade.model import Plan, Run
 from crossfade.ports import Committing, Journal, Step
 
-__all__ = ["finished", "run_all", "settle"]
+__all__ = ["VERBS", "finished", "run_all", "settle"]
 
 Story = Mapping[Run, Sequence[Step]]
 VERBS = {
@@ -37,6 +37,7 @@ def run_all(
 
     Raises Failed (taken back), Interrupted (taken back), or RecoveryFailed."""
     began = {"run": work.run, "unmuted": work.unmuted, "plan": plan.as_json()}
+    began["accepted"] = sorted(work.accepted)
     work.journal.append(work.label, work.run, "run-began", began)
     begun: list[Step] = []
     try:

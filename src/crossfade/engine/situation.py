@@ -14,7 +14,8 @@ def situation(work: Work) -> str:
     if state is None:
         health = work.old.health.run()
         runs = "answers" if health.holds else "does not answer"
-        return f"No gate runs at {work.traffic.listen}; the old side {runs} at its own address."
+        who = f"the old side ({work.old.installation.version})"
+        return f"No gate runs at {work.traffic.listen}; {who} {runs} at its own address."
     parts = work.old if state.side is Side.OLD else work.new
     who = f"the {state.side} side ({parts.installation.version})"
     if state.held:

@@ -16,9 +16,11 @@ from crossfade.ports import (
     Carrier,
     Configuration,
     DeadMan,
+    Front,
     Host,
     Journal,
     Limits,
+    Names,
     Parts,
     Progress,
     Rendering,
@@ -62,7 +64,10 @@ class AttemptWork:
     directory: Path
     journal: Journal
     find_carriers: Callable[[], Mapping[str, Carrier]]
+    front: Front | None = None
     teller: Teller = field(default_factory=Silent)
+    accepted: frozenset[str] = frozenset()
+    names: Names | None = None
     held: ExitStack = field(default_factory=ExitStack)
     straight: Rendering | None = None
     pause_began: float | None = None

@@ -25,9 +25,11 @@ from crossfade.gateway.client import ClientConnection
 from crossfade.gateway.control import Control, bind_socket
 from crossfade.gateway.gate import Gate
 from crossfade.gateway.keeper import Keeper
+from crossfade.gateway.late import LateComers
 from crossfade.gateway.limits import Limits
 from crossfade.gateway.pause import Counters, GateState
 from crossfade.gateway.statefile import StateError, StateFile
+from crossfade.gateway.tls import Tls, TlsError
 from crossfade.model import Address, Side
 
 _log = logging.getLogger("crossfade.gateway")
@@ -45,7 +47,19 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--limit", action="append", default=[], metavar="NAME=VALUE", help="change a limit"
     )
+    for name, what in (
+        ("certificate", "speak TLS to clients with this certificate (PEM, with its chain)"),
+        ("key", "the certificate's key"),
+        ("trust", "authorities of the sides' certificates; else they have the same certificate"),
+    ):
+        parser.add_argument(f"--{name}", type=Path, help=what)
+    parser.add_argument("--name", default="", help="the name in a side's certificate")
+    parser.add_argument(
+        "--ask-by-tls", action="append", default=[], type=Side, metavar="SIDE", help="old, new"
+    )
     options = parser.parse_args(argv)
+    if bool(options.certificate) is not bool(options.key):
+        parser.error("--certificate and --key go together")
     if options.patience is not None:
         options.limit.append(f"patience_seconds={options.patience}")
     try:
@@ -53,6 +67,16 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     except ValueError as error:
         parser.error(str(error))
     return options
+
+
+def _tls(options: argparse.Namespace) -> Tls | None:
+    """Raises TlsError."""
+    if options.certificate is None:
+        return None
+    sides = dict.fromkeys(options.ask_by_tls, True)
+    paths = (options.certificate.absolute(), options.key.absolute())
+    trust = options.trust.absolute() if options.trust else None
+    return Tls(*paths, sides, trust, options.name)
 
 
 def _load(file: StateFile, options: argparse.Namespace) -> tuple[GateState, Counters]:
@@ -81,14 +105,17 @@ class _Complaints:
 async def _serve(options: argparse.Namespace) -> None:
     file = StateFile(options.state)
     state, counters = _load(file, options)
-    gate = Gate(state, counters, options.limits)
+    late = LateComers(options.state.with_name(f"{options.state.name}.late"))
+    late.load()
+    gate = Gate(state, counters, options.limits, late, options.tls)
     gate.loop.set_exception_handler(_Complaints())
     keeper = Keeper(gate, file, options.listen)
     listen: Address = options.listen
     server = await gate.loop.create_server(
         lambda: ClientConnection(gate),
-        listen.host,
+        None if listen.host == "::" else listen.host,  # everywhere: IPv4 as well
         listen.port,
+        ssl=options.tls.context if options.tls else None,
         backlog=options.limits.backlog,
         reuse_address=True,
         start_serving=False,
@@ -131,6 +158,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s"
     )
     _raise_file_limit()
+    try:
+        options.tls = _tls(options)
+    except TlsError as error:
+        _log.error("The gate did not start: %s (%s).", error.what, error.code)
+        return 4
     options.socket, options.state = options.socket.absolute(), options.state.absolute()
     os.chdir("/")  # whatever directory we were started in may have to go before we do
     try:

@@ -154,6 +154,8 @@ class ClientConnection(asyncio.Protocol):
         self.last = monotonic()
         if self.tunnel is not None:
             return self.tunnel.ended(self)
+        if not self.transport.can_write_eof():  # TLS has no half of a connection
+            return False
         return self.exchange is not None and self._body is None and self._gone_by is None
 
     def update_reading(self) -> None:
@@ -236,6 +238,7 @@ class ClientConnection(asyncio.Protocol):
             return
         limits = self._gate.limits
         lingers = (unread or self._body is not None or bool(self._buffer)) and not self.half_closed
+        lingers = lingers and self.transport.can_write_eof()  # the end of TLS waits for its other
         self._gone_by = monotonic() + (
             limits.linger_seconds if lingers else limits.answer_stall_seconds
         )
@@ -279,7 +282,9 @@ class ClientConnection(asyncio.Protocol):
             if now - self._head_since > limits.head_seconds:
                 self._gate.counters.refused += 1
                 self.refuse(408, "the request head did not come")
-        elif self.exchange is None and now - self.last > limits.idle_seconds:
+        elif self.exchange is None and now - self.last > (
+            limits.farewell_seconds if self._gate.farewell else limits.idle_seconds
+        ):
             self._finish()
 
     def retire(self) -> None:

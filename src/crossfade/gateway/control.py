@@ -1,7 +1,8 @@
 """The control socket: one JSON object a line in, one out.
 
 ``{"do": "status"}`` and so on; an answer is an object with ``"ok": true``, or
-``{"error": code, "what": sentence}``.  The socket's mode is 0600: who can open it is allowed.
+``{"error": code, "what": sentence}``.  A line that begins with GET is the counters' reader, and is
+answered in HTTP.  The socket's mode is 0600: who can open it is allowed.
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from crossfade.gateway.keeper import PACE, CommandError, Keeper
+from crossfade.gateway.keeper import CommandError, Keeper
+from crossfade.gateway.metrics import answer_http, text
 from crossfade.model import Address, Side
+from crossfade.ports import PACE, RelayedPort
 
 __all__ = ["Control", "bind_socket"]
 
@@ -69,6 +72,9 @@ class Control:
                     line = await reader.readuntil(b"\n")
                 except (asyncio.IncompleteReadError, asyncio.LimitOverrunError):
                     break
+                if line.startswith((b"GET ", b"HEAD ")):  # curl --unix-socket, a scraper
+                    await answer_http(self._keeper.gate, line, reader, writer)
+                    return
                 writer.write(json.dumps(await self.answer(line)).encode() + b"\n")
                 await writer.drain()
         writer.close()
@@ -99,6 +105,7 @@ class Control:
                     _seconds(request["at_most"]),
                     Side(str(request["commit_to"])),
                     _absolute(request["commit_token"]),
+                    reads=request.get("reads", False) is True,
                 )
             case "renew":
                 await keeper.renew(_seconds(request["lease"]))
@@ -111,6 +118,25 @@ class Control:
             case "record":
                 path = request["path"]
                 await keeper.record(None if path is None else _absolute(path))
+            case "expect":
+                keeper.gate.expect(_token(request["token"]))
+            case "farewell":
+                keeper.gate.farewell = bool(request["on"])
+            case "count-late":
+                since = request["since"]
+                names = request.get("names", [])
+                if not isinstance(names, list):
+                    raise ValueError(f"not a list of names: {names!r}")
+                await keeper.count_late(
+                    0.0 if since is None else _seconds(since), [str(name) for name in names]
+                )
+            case "metrics":
+                return {"text": text(keeper.gate)}
+            case "metrics-at":
+                at = request["at"]
+                await keeper.serve_metrics(None if at is None else Address.parse(str(at)))
+            case "ports":
+                await keeper.relay(_ports(request["ports"]))
             case "stop":
                 keeper.stopping.set()
             case unknown:
@@ -130,6 +156,21 @@ def _absolute(value: object) -> str:
     if not isinstance(value, str) or not value.startswith("/"):
         raise ValueError(f"not an absolute path: {value!r}")
     return value
+
+
+def _token(value: object) -> bytes:
+    if not isinstance(value, str) or not value.isascii() or not value.isalnum():
+        raise ValueError("a token is letters and digits")
+    return value.encode()
+
+
+def _ports(value: object) -> list[RelayedPort]:
+    if not isinstance(value, list) or not all(isinstance(port, dict) for port in value):
+        raise ValueError(f"not a list of ports: {value!r}")
+    ports = [RelayedPort.from_json(port) for port in value]
+    if len({port.listen for port in ports}) < len(ports):
+        raise ValueError("an address is named twice")
+    return ports
 
 
 def _count(value: object) -> int:

@@ -59,6 +59,9 @@ class Exchange:
     _cut_by_reset = False
     _started = False
     _left_at = 0.0
+    waited = False  # in the queue, if only for a moment
+    was_cut = False
+    head_at = 0.0  # when its final answer began
 
     def __init__(self, gate: Gate, client: ClientConnection, head: RequestHead) -> None:
         self.gate = gate
@@ -73,6 +76,12 @@ class Exchange:
         """Whether a connection may be used that served others before: only where sending the
         request a second time does no harm, since such a connection may turn out to be stale."""
         return self.head.length == 0 and self.head.method in _POOLED and not self.head.upgrade
+
+    @property
+    def only_reads(self) -> bool:
+        """Whether it is safe (RFC 9110, 9.2.1), and complete: it may go to a side that is fenced
+        against writes.  An upgrade never is: what its tunnel carries is not known."""
+        return self.pools
 
     @property
     def half_closed(self) -> bool:
@@ -102,11 +111,11 @@ class Exchange:
         else:
             self.moved = monotonic()
             if not self.upstream.transport.is_closing():
-                self.upstream.transport.write(data)
+                self.upstream.write(data)
 
     def attach(self, upstream: UpstreamConnection) -> None:
         """Send the request on this connection."""
-        self.gate.sending(upstream)
+        self.gate.sending(upstream, self)
         self.upstream = upstream
         upstream.begin(self)
         client = self.client
@@ -115,13 +124,13 @@ class Exchange:
         head = self.head.wire
         if not head:
             host = self.head.host or self.gate.target_text(self.side)
-            head = self.head.forwarded(client.peer, host)
+            head = self.head.forwarded(client.peer, host, self.gate.scheme)
         waits = self.head.wants_continue and not self.body_complete and not self.pending
         if self.pending:
             head += b"".join(self.pending)
             self.pending = None
             self.pending_bytes = 0
-        upstream.transport.write(head)
+        upstream.write(head)
         if not self.body_complete:
             if waits:
                 client.write(_CONTINUE)
@@ -140,13 +149,18 @@ class Exchange:
         """The application's final answer begins.  Returns the head for the client."""
         self.status = head.status
         self._started = True
+        self.head_at = self.moved
         if self.head.method not in _READS:
             self.gate.wrote(self)
         if head.length is None or head.length < 0:
             self._chunks = head.length is None and not self.head.http10
             self._cut_by_reset = not self._chunks  # the client sees the end by the close alone
         self._closes = (
-            self.head.close or self._cut_by_reset or not self.body_complete or self.gate.ending
+            self.head.close
+            or self._cut_by_reset
+            or not self.body_complete
+            or self.gate.ending
+            or self.gate.farewell
         )
         if head.plain and not self._closes and not self._chunks:
             return head.plain
@@ -183,7 +197,7 @@ class Exchange:
         if client is None or upstream is None or not self.head.upgrade or not head.upgrade:
             if upstream is not None:
                 upstream.drop()
-            self.upstream_broke()
+            self.upstream_broke("the application switched protocols unasked")
             return
         self.status = 101
         client.write(head.forwarded(chunked=False, close=False) + rest)
@@ -197,8 +211,9 @@ class Exchange:
 
     # The ends other than a complete answer.
 
-    def upstream_lost(self, upstream: UpstreamConnection) -> None:
-        """The connection to the application is gone before the answer was complete."""
+    def upstream_lost(self, upstream: UpstreamConnection, error: Exception | None) -> None:
+        """The connection to the application is gone before the answer was complete: closed by it,
+        or broken by an error."""
         if upstream is not self.upstream or self.stage is not Stage.IN_FLIGHT:
             return
         self.upstream = None
@@ -207,11 +222,15 @@ class Exchange:
             self.replays += 1
             self.gate.route(self)
         else:
-            self.upstream_broke()
+            how = f"broke off ({error})" if error else "closed the connection"
+            after = monotonic() - (self.sent_at or self.arrived)
+            self.upstream_broke(
+                f"the application {how} before it had answered, after {after:.1f} s"
+            )
 
-    def upstream_broke(self) -> None:
+    def upstream_broke(self, why: str) -> None:
         """The application's answer cannot be completed."""
-        self.fail(502, "the application broke off before it had answered")
+        self.fail(502, why)
 
     def fail(self, status: int, why: str) -> None:
         """End the exchange truthfully: with ``status`` if nothing was sent, else by a cut."""
@@ -222,6 +241,7 @@ class Exchange:
         counters = self.gate.counters
         if self._started:
             counters.cut += 1
+            self.was_cut = True
         else:
             self.status = status
             if client is not None:

@@ -10,25 +10,38 @@ from __future__ import annotations
 import asyncio
 import heapq
 import logging
+from collections.abc import Iterator
 from contextlib import suppress
 from time import monotonic
 
 from crossfade.gateway.client import ClientConnection
 from crossfade.gateway.exchange import Exchange, Stage
+from crossfade.gateway.fields import Headers
+from crossfade.gateway.late import LateComers
 from crossfade.gateway.limits import Limits
+from crossfade.gateway.measures import Measures
 from crossfade.gateway.pause import Counters, GateState
 from crossfade.gateway.record import Recorder
+from crossfade.gateway.relay import Relay
+from crossfade.gateway.tls import Tls
 from crossfade.gateway.tunnel import Tunnel
 from crossfade.gateway.upstream import Pool, UpstreamConnection
 from crossfade.model import Side
 
-__all__ = ["Gate"]
+__all__ = ["TOKEN_FIELD", "Gate"]
 
 _log = logging.getLogger("crossfade.gateway")
 
 _STANDS = 0.1
 """Seconds after which a connection counts as the application's.  What forwards a container's port
 accepts before the application listens, and breaks off at once."""
+
+TOKEN_FIELD = b"x-crossfade-token"
+"""The field of a request that is sent to see whether it comes by here."""
+
+
+def _lowered(fields: Headers) -> Iterator[tuple[bytes, bytes]]:
+    return ((name.lower(), value) for name, value in fields)
 
 
 class Gate:
@@ -38,20 +51,38 @@ class Gate:
     generation is not used again.
     """
 
-    def __init__(self, state: GateState, counters: Counters, limits: Limits) -> None:
+    def __init__(
+        self,
+        state: GateState,
+        counters: Counters,
+        limits: Limits,
+        late: LateComers | None = None,
+        tls: Tls | None = None,
+    ) -> None:
         self.loop = asyncio.get_running_loop()
         self.state = state
         self.counters = counters
+        self.first_write = asyncio.Event()  # the first since the switch: going back has a price now
         self.limits = limits
+        self.late = late or LateComers()
+        self.tls = tls
+        self.scheme = b"https" if tls else b"http"
         self.generation = 0
         self.ending = False
+        self.strangers = 0  # how often a side had a certificate that is not trusted
+        self.farewell = False  # clients are asked to leave: nobody is led here any more
         self.unproven = False  # the side may just be starting: nobody has asked it
         self.clients: set[ClientConnection] = set()
         self.tunnels: set[Tunnel] = set()
+        self.relay = Relay(self)
         self.in_flight: set[Exchange] = set()
+        self.passing: set[Exchange] = set()  # of those, the reads that were sent on while held
+        self.measures = Measures()
         self.waiting: set[Exchange] = set()
         self.pool = Pool(limits.pool_size)
         self.recorder: Recorder | None = None
+        self.expected = b""  # a token that a request is expected to bear
+        self.came = 0  # how many did
         self.drains = 0  # how many wait for the event
         self.empty = asyncio.Event()  # set when nothing is in flight any more
         self._queue: list[tuple[int, Exchange]] = []
@@ -64,13 +95,31 @@ class Gate:
     def admit(self, exchange: Exchange) -> None:
         """A request has come: send it on, or let it wait behind those that wait already."""
         self.counters.total += 1
+        if self.late.since:
+            self.late.add(exchange)
         self._numbers += 1
         exchange.number = self._numbers
-        if self.state.hold is not None or self.waiting or self._pace:
+        if self.expected and (TOKEN_FIELD, self.expected) in _lowered(exchange.head.fields):
+            self.came += 1
+        if self.reads_pass and exchange.only_reads:
+            self.passing.add(exchange)
+            self.dispatch(exchange)
+        elif self.state.hold is not None or self.waiting or self._pace:
             self._enqueue(exchange)
             self._let_go()
         else:
             self.dispatch(exchange)
+
+    @property
+    def reads_pass(self) -> bool:
+        """Whether reads are sent on although requests are held."""
+        return self.state.hold is not None and self.state.hold.reads
+
+    @property
+    def undrained(self) -> int:
+        """How many requests a drain waits for: while reads pass, those that could write."""
+        passing = len(self.passing) if self.reads_pass else 0
+        return len(self.in_flight) - passing
 
     def dispatch(self, exchange: Exchange) -> None:
         """Send a request to the side that serves now."""
@@ -91,23 +140,30 @@ class Gate:
                 return
         exchange.task = self.loop.create_task(self._connect(exchange))
 
-    def sending(self, upstream: UpstreamConnection) -> None:
+    def sending(self, upstream: UpstreamConnection, exchange: Exchange) -> None:
         """A request is about to be written.  The last place where a leak would show: it goes by
-        what the connection leads to, whatever was decided."""
-        if self.state.drained is upstream.side:
+        what the connection leads to, whatever was decided.  A read that the hold lets pass is none
+        until the reads are drained as well."""
+        hold = self.state.hold
+        allowed = hold is not None and exchange in self.passing and (hold.reads or not hold.drained)
+        if self.state.drained is upstream.side and not allowed:
             self.counters.served_after_drain += 1
 
     def wrote(self, exchange: Exchange) -> None:
         """A side has begun its final answer to an unsafe method."""
         if 200 <= exchange.status < 400 and exchange.epoch == self.state.epoch:
             self.counters.writes_since_switch += 1
+            if self.counters.writes_since_switch == 1:
+                self.first_write.set()
 
     def over(self, exchange: Exchange, stage: Stage) -> None:
         """A request has ended, from ``stage``."""
         if stage is Stage.IN_FLIGHT:
             self.in_flight.discard(exchange)
+            self.passing.discard(exchange)
         elif stage is Stage.WAITING:
             self.waiting.discard(exchange)
+        self.measures.add(exchange, self.state.side)
         if self.recorder is not None:
             now = monotonic()
             held = (exchange.sent_at or now) - exchange.arrived
@@ -123,13 +179,14 @@ class Gate:
 
     def _settle(self) -> None:
         """Something left the flight: see who is glad of it."""
-        if self.drains and not self.in_flight:
+        if self.drains and not self.undrained:
             self.empty.set()
         if self._pace or self.waiting:
             self._let_go()
 
     def _enqueue(self, exchange: Exchange) -> None:
         exchange.stage = Stage.WAITING
+        exchange.waited = True
         exchange.sent_at = None
         self.waiting.add(exchange)
         heapq.heappush(self._queue, (exchange.number, exchange))
@@ -137,9 +194,15 @@ class Gate:
     def _put_back(self, exchange: Exchange) -> None:
         """Nothing was sent yet and the world has changed: wait again, in the old place."""
         self.in_flight.discard(exchange)
+        self.passing.discard(exchange)
         exchange.side = None
         self._enqueue(exchange)
         self._settle()
+
+    def expect(self, token: bytes) -> None:
+        """Count the requests with this token from now on.  Fine when it is expected already."""
+        if token != self.expected:
+            self.expected, self.came = token, 0
 
     # Connections to the side.
 
@@ -159,7 +222,8 @@ class Gate:
                 if upstream is not None:
                     upstream.drop()
                 return
-            if self.state.hold is not None or generation != self.generation:
+            passes = self.reads_pass and exchange in self.passing
+            if (self.state.hold is not None and not passes) or generation != self.generation:
                 if upstream is not None:
                     upstream.drop()
                 self._put_back(exchange)
@@ -179,11 +243,22 @@ class Gate:
         if target is None:
             return None
         generation = self.generation
+        peer = self.tls.to(side) if self.tls else None
         with suppress(OSError, TimeoutError):
             async with asyncio.timeout(self.limits.connect_seconds):
                 _, upstream = await self.loop.create_connection(
-                    lambda: UpstreamConnection(self, side, generation), target.host, target.port
+                    lambda: UpstreamConnection(self, side, generation),
+                    target.host,
+                    target.port,
+                    ssl=peer.context if peer else None,
+                    server_hostname=(peer.name or target.host) if peer else None,
                 )
+            if peer and not peer.accepts(upstream.certificate()):
+                upstream.drop()
+                self.strangers += 1
+                if self.strangers == 1:
+                    _log.error("%s has another certificate than the gate: not trusted", target)
+                return None
             if self.unproven:
                 await asyncio.sleep(_STANDS)
                 self.unproven = upstream.transport.is_closing()
@@ -197,6 +272,7 @@ class Gate:
         before, self.state = self.state, state
         if state.epoch != before.epoch:
             self.counters.writes_since_switch = 0
+            self.measures.switched(before.side, state.side)
             for tunnel in list(self.tunnels):
                 tunnel.cut()
         if state.epoch != before.epoch or state.targets != before.targets:
@@ -204,9 +280,13 @@ class Gate:
             self.pool.close()
         if state.hold is not None:
             self._end_release()
-            if state.hold.drained and not (before.hold and before.hold.drained):
+            if state.drained is not before.drained:
                 self.counters.served_after_drain = 0
+            if state.hold.drained and not (before.hold and before.hold.drained):
                 self.pool.close()
+        else:
+            self.passing.clear()
+        self.relay.become(state)
 
     def release(self, pace: int) -> None:
         """Let those go that wait, at most ``pace`` in flight until none waits."""
@@ -257,10 +337,14 @@ class Gate:
     def check(self) -> None:
         """Apply the time limits everywhere; called about once a second."""
         now = monotonic()
+        if self.tls:
+            self.tls.refresh()
         for client in list(self.clients):
             client.check(now)
         for exchange in list(self.in_flight):
             exchange.check(now)
+        self.relay.check(now)
+        self.measures.tick()
         self.pool.expire(now - self.limits.pool_idle_seconds)
 
     async def until_empty(self) -> None:
@@ -275,6 +359,7 @@ class Gate:
     async def end(self) -> None:
         """Finish what is in flight within the grace, and close everything."""
         self.ending = True
+        self.relay.close()
         for exchange in list(self.waiting) if self.state.hold else ():
             exchange.fail(503, "the gate is ending; nothing of this request was sent on")
         for client in list(self.clients):
@@ -286,6 +371,7 @@ class Gate:
                     await self.until_empty()
         for exchange in list(self.in_flight):
             exchange.fail(503, "the gate is ending")
+        self.relay.cut()
         await asyncio.sleep(0.05)  # what is written last needs a turn of the loop to leave
         self.pool.close()
         self.set_recorder(None)

@@ -64,15 +64,15 @@ class RequestHead:
         """Whether any byte of a body follows the head."""
         return self.length != 0
 
-    def forwarded(self, peer: bytes, target_host: bytes) -> bytes:
+    def forwarded(self, peer: bytes, target_host: bytes, scheme: bytes = b"http") -> bytes:
         """The head for the application.  ``peer`` is the client's address; ``target_host`` stands
-        in for the Host that an HTTP/1.0 client need not send."""
+        in for the Host that an HTTP/1.0 client need not send; ``scheme`` is how it came to us."""
         out = [b"%b %b HTTP/1.1\r\n" % (self.method, self.target)]
         out += [b"%b: %b\r\n" % field for field in self.fields]
         if self.host and not self.named:
             out.append(
-                b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: %b\r\n\r\n"
-                % (peer, self.host)
+                b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\nX-Forwarded-Host: %b\r\n\r\n"
+                % (peer, scheme, self.host)
             )
             self.wire = b"".join(out)
             return self.wire
@@ -80,7 +80,7 @@ class RequestHead:
             out.append(b"Host: %b\r\n" % target_host)
         out.append(b"X-Forwarded-For: %b\r\n" % b", ".join((*self.via, peer)))
         if b"x-forwarded-proto" not in self.named:
-            out.append(b"X-Forwarded-Proto: http\r\n")
+            out.append(b"X-Forwarded-Proto: %b\r\n" % scheme)
         if b"x-forwarded-host" not in self.named and self.host:
             out.append(b"X-Forwarded-Host: %b\r\n" % self.host)
         if self.length is None:

@@ -8,18 +8,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from time import monotonic
 
 from crossfade.gateway.gate import Gate
+from crossfade.gateway.metrics import serve_metrics
 from crossfade.gateway.pause import Counters, GateState
 from crossfade.gateway.statefile import StateFile
 from crossfade.model import Address, Side
+from crossfade.ports import PACE, RelayedPort
 
 __all__ = ["CommandError", "Keeper"]
 
-PACE = 64
 _TICK = 1.0
 _log = logging.getLogger("crossfade.gateway")
 
@@ -48,6 +49,33 @@ class Keeper:
         self._lease_ends = self._cap_ends = 0.0
         self._tasks: set[asyncio.Task[None]] = set()
         self._saved: dict[str, int] = {}
+        self.metrics_at: Address | None = None
+        self._metrics: asyncio.Server | None = None
+
+    async def serve_metrics(self, at: Address | None) -> None:
+        """Hand the counters out at this address from now on, or nowhere.  Not remembered."""
+        async with self._one_at_a_time:
+            if at == self.metrics_at:
+                return
+            try:
+                server = await serve_metrics(self.gate, at) if at else None
+            except OSError as error:
+                why = error.strerror or error
+                raise CommandError(
+                    "metrics-refused", f"{at} cannot be listened at: {why}"
+                ) from None
+            if self._metrics is not None:
+                self._metrics.close()
+            self._metrics, self.metrics_at = server, at
+
+    async def relay(self, ports: Sequence[RelayedPort]) -> None:
+        """Listen for these ports from now on and for no others; also after a restart."""
+        async with self._one_at_a_time:
+            if tuple(ports) != self.gate.state.ports:
+                await self._commit(self.gate.state.relaying(ports))
+            if refused := await self.gate.relay.take(ports):
+                what = "; ".join(f"{at}: {why}" for at, why in refused.items())
+                raise CommandError("port-taken", f"it cannot listen at {what}")
 
     async def start(self) -> None:
         """Take up what the state says, before the first request is let in."""
@@ -64,6 +92,7 @@ class Keeper:
             self._lease_ends = monotonic() + hold.left(wall)
             self._cap_ends = monotonic() + min(hold.cap, hold.cap_until - wall)
             await self._lease_over()
+        await self.gate.relay.take(self.gate.state.ports)
 
     def status(self) -> dict[str, object]:
         """Everything there is to know, as plain data."""
@@ -75,10 +104,13 @@ class Keeper:
             "epoch": gate.state.epoch,
             "held": hold is not None,
             "drained": hold is not None and hold.drained,
-            "in_flight": len(gate.in_flight),
+            "reads_pass": gate.reads_pass,
+            "in_flight": gate.undrained,
+            "passing": len(gate.in_flight) - gate.undrained,
             "waiting": len(gate.waiting),
             "oldest_waiting": round(now - oldest, 3),
             "tunnels": len(gate.tunnels),
+            "ports": gate.relay.as_json(),
             "clients": len(gate.clients),
             "pool": len(gate.pool),
             **gate.counters.as_json(),
@@ -86,7 +118,14 @@ class Keeper:
             "cap_left": round(max(0.0, self._cap_ends - now), 3) if hold else 0.0,
             "targets": {side.value: str(target) for side, target in gate.state.targets.items()},
             "record": gate.state.record,
+            "came": gate.came,
+            "before_switch": gate.measures.before and gate.measures.before.as_json(),
+            "since_switch": gate.measures.since_switch(gate.state.side).as_json(),
+            "metrics": self.metrics_at and str(self.metrics_at),
+            "late_since": gate.late.since,
+            "late": gate.late.as_json(),
             "listen": str(self._listen),
+            "certificate": str(gate.tls.certificate) if gate.tls else None,
         }
 
     async def aim(self, targets: Mapping[Side, Address]) -> None:
@@ -95,10 +134,13 @@ class Keeper:
             if dict(self.gate.state.targets) != dict(targets):
                 await self._commit(self.gate.state.aimed(targets))
 
-    async def hold(self, lease: float, at_most: float, commit_to: Side, token: str) -> None:
-        """Make requests wait, or renew the hold that there is."""
+    async def hold(
+        self, lease: float, at_most: float, commit_to: Side, token: str, *, reads: bool = False
+    ) -> None:
+        """Make requests wait, or renew the hold that there is.  With ``reads`` safe ones go on."""
         async with self._one_at_a_time:
-            await self._commit(self.gate.state.held(lease, at_most, commit_to, token))
+            state = self.gate.state.held(lease, at_most, commit_to, token, reads=reads)
+            await self._commit(state)
             _log.info("held; the lease is %.1f s, the cap %.1f s", lease, at_most)
 
     async def renew(self, lease: float) -> None:
@@ -111,14 +153,14 @@ class Keeper:
         self._needs_hold("not-held")
         gate, deadline = self.gate, monotonic() + at_most
         while True:
-            while gate.in_flight:
+            while gate.undrained:
                 left = deadline - monotonic()
                 if left <= 0:
                     raise CommandError(
                         "drain-timeout",
-                        f"after {at_most:g} s there are still {len(gate.in_flight)} requests in "
+                        f"after {at_most:g} s there are still {gate.undrained} requests in "
                         f"flight ({len(gate.waiting)} wait, {len(gate.tunnels)} tunnels are open)",
-                        in_flight=len(gate.in_flight),
+                        in_flight=gate.undrained,
                         waiting=len(gate.waiting),
                         tunnels=len(gate.tunnels),
                     )
@@ -127,7 +169,7 @@ class Keeper:
                 self._needs_hold("hold-over")
             async with self._one_at_a_time:
                 state = self._needs_hold("hold-over")
-                if not gate.in_flight:  # and nothing can be, while it is held
+                if not gate.undrained:  # and nothing can be, while it is held
                     await self._commit(state.emptied())
                     return
 
@@ -136,6 +178,8 @@ class Keeper:
         async with self._one_at_a_time:
             if side not in self.gate.state.targets:
                 raise CommandError("no-target", f"the address of the {side.value} side is unknown")
+            if self.gate.reads_pass:
+                raise CommandError("reads-pass", "reads still go on to the side before")
             await self._commit(self._needs_hold("not-held").switched(side))
             _log.info("switched to %s, epoch %d", side.value, self.gate.state.epoch)
 
@@ -161,14 +205,28 @@ class Keeper:
                 ) from None
             await self._commit(self.gate.state.recording(path))
 
+    async def count_late(self, since: float, names: Sequence[str]) -> None:
+        """Count who comes from now on, by these names, forgetting who came before; 0 ends it."""
+        async with self._one_at_a_time:
+            try:
+                self.gate.late.count(since, names)
+            except OSError as error:
+                raise CommandError(
+                    "state-not-written", f"who comes late cannot be saved: {error.strerror}"
+                ) from None
+
     async def tick(self) -> None:
-        """Time limits, and the counters to disk, once a second until cancelled."""
+        """Time limits, and the counters to disk, once a second until cancelled, and at the first
+        write after a switch: a gate that dies then must not say that going back loses none."""
         while True:
-            await asyncio.sleep(_TICK)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.gate.first_write.wait(), _TICK)
+            self.gate.first_write.clear()
             try:
                 self.gate.check()
             except Exception:  # noqa: BLE001 - a bug there must not end the time limits for all
                 _log.exception("bug in the time limits")
+            await self._keep_late()
             if self.gate.counters.as_json() != self._saved:
                 async with self._one_at_a_time:
                     try:
@@ -176,9 +234,21 @@ class Keeper:
                     except OSError as error:
                         _log.error("the counters were not saved: %s", error.strerror)
 
+    async def _keep_late(self) -> None:
+        async with self._one_at_a_time:
+            if text := self.gate.late.text():
+                await self.gate.loop.run_in_executor(None, self._write_late, text)
+
+    def _write_late(self, text: bytes) -> None:
+        try:
+            self.gate.late.write(text)
+        except OSError as error:  # the next one is written anew
+            _log.error("who came late was not saved: %s", error.strerror)
+
     async def end(self) -> None:
         """The process ends: finish what is in flight, keep what there is to keep."""
         await self.gate.end()
+        await self._keep_late()
         async with self._one_at_a_time:
             await self._save(self.gate.state)
 

@@ -31,6 +31,7 @@ class Limits:
     # The client: a head once begun, an idle connection, a body or an answer without progress.
     head_seconds: float = 15.0
     idle_seconds: float = 75.0
+    farewell_seconds: float = 0.5
     body_stall_seconds: float = 30.0
     answer_stall_seconds: float = 60.0
     # After an early answer: how long and how much of the rest we read only to throw it away.
@@ -44,9 +45,11 @@ class Limits:
 
     # The application: one attempt to connect, all attempts together, an answer without progress.
     connect_seconds: float = 5.0
-    patience_seconds: float = 15.0
+    patience_seconds: float = 60.0
     upstream_stall_seconds: float = 300.0
     tunnel_idle_seconds: float = 3_600.0
+    # Connections at another port that wait for a side; further ones are broken off.
+    port_waiting: int = 1_024
     # Idle connections to the application are dropped before its own keep-alive limit does it.
     pool_idle_seconds: float = 4.0
     pool_size: int = 256

@@ -7,11 +7,12 @@ writes it to disk and only then acts on it.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 from crossfade.model import Address, Side
+from crossfade.ports import RelayedPort
 
 __all__ = ["Counters", "GateState", "Hold", "NotHeld"]
 
@@ -26,7 +27,8 @@ class Hold:
 
     lease_until is when the lease ends unless renewed; cap_until is when the hold ends in any case.
     lease and cap are their lengths: after a restart no more than that is left, whatever the clock
-    says.  drained is set once nothing was in flight.
+    says.  drained is set once nothing was in flight.  reads says that safe requests go on to the
+    side meanwhile; then drained is about the others.
     """
 
     lease: float
@@ -36,6 +38,7 @@ class Hold:
     commit_to: Side
     commit_token: str
     drained: bool = False
+    reads: bool = False
 
     def left(self, now: float) -> float:
         """Seconds until the hold ends by itself, never below zero."""
@@ -57,7 +60,7 @@ class GateState:
 
     side is where traffic goes.  epoch counts the switches.  drained is the side that was drained
     last and did not become the side again by a switch since.  record is where requests are
-    written to.
+    written to.  ports are those whose connections are passed on as they are.
     """
 
     side: Side = Side.OLD
@@ -66,6 +69,7 @@ class GateState:
     hold: Hold | None = None
     drained: Side | None = None
     record: str | None = None
+    ports: tuple[RelayedPort, ...] = ()
 
     def aimed(self, targets: Mapping[Side, Address]) -> GateState:
         """With other addresses.  Traffic stays where it goes: when its address now has the other
@@ -74,22 +78,38 @@ class GateState:
         side = next((s for s, address in targets.items() if address == now), self.side)
         if side is self.side or self.hold is not None:
             return replace(self, targets=dict(targets))
-        epoch = self.epoch + 1
-        return replace(self, targets=dict(targets), side=side, epoch=epoch, drained=None)
+        epoch, ports = self.epoch + 1, tuple(port.renamed() for port in self.ports)
+        return replace(
+            self, targets=dict(targets), side=side, epoch=epoch, drained=None, ports=ports
+        )
+
+    def relaying(self, ports: Sequence[RelayedPort]) -> GateState:
+        """With these ports besides the one for requests, and no others."""
+        return replace(self, ports=tuple(ports))
 
     def recording(self, path: str | None) -> GateState:
         """Writing requests to ``path``, or not any more."""
         return replace(self, record=path)
 
-    def held(self, lease: float, at_most: float, commit_to: Side, commit_token: str) -> GateState:
-        """With a hold.  An existing hold is renewed and gets the new token; its cap stays."""
+    def held(
+        self,
+        lease: float,
+        at_most: float,
+        commit_to: Side,
+        commit_token: str,
+        *,
+        reads: bool = False,
+    ) -> GateState:
+        """With a hold.  An existing hold is renewed and gets the new token; its cap stays.  Reads
+        that it lets pass may end with that, but not begin; then it is to be drained again."""
         now = time.time()
         cap, cap_until = at_most, now + at_most
         drained = False
         if self.hold is not None:
             cap, cap_until = self.hold.cap, self.hold.cap_until
-            drained = self.hold.drained
-        hold = Hold(lease, now + lease, cap, cap_until, commit_to, commit_token, drained)
+            reads = reads and self.hold.reads
+            drained = self.hold.drained and reads is self.hold.reads
+        hold = Hold(lease, now + lease, cap, cap_until, commit_to, commit_token, drained, reads)
         return replace(self, hold=hold)
 
     def renewed(self, lease: float) -> GateState:

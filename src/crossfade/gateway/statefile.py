@@ -18,6 +18,7 @@ from typing import Any
 
 from crossfade.gateway.pause import Counters, GateState, Hold
 from crossfade.model import Address, Side
+from crossfade.ports import RelayedPort
 
 __all__ = ["StateError", "StateFile"]
 
@@ -108,6 +109,7 @@ def _as_json(state: GateState, counters: Counters) -> dict[str, object]:
         "epoch": state.epoch,
         "drained": state.drained.value if state.drained else None,
         "record": state.record,
+        "ports": [port.as_json() for port in state.ports],
         "hold": None
         if hold is None
         else {
@@ -118,6 +120,7 @@ def _as_json(state: GateState, counters: Counters) -> dict[str, object]:
             "commit_to": hold.commit_to.value,
             "commit_token": hold.commit_token,
             "drained": hold.drained,
+            "reads": hold.reads,
         },
         "counters": counters.as_json(),
     }
@@ -134,6 +137,8 @@ def _from_json(data: Mapping[str, Any]) -> tuple[GateState, Counters]:
         hold=None if hold is None else _hold(hold),
         drained=None if data["drained"] is None else Side(data["drained"]),
         record=None if data["record"] is None else str(data["record"]),
+        # an older gate has not written them
+        ports=tuple(RelayedPort.from_json(port) for port in data.get("ports", ())),
     )
     names = Counters().as_json()
     return state, Counters(**{name: _whole(data["counters"][name]) for name in names})
@@ -148,6 +153,7 @@ def _hold(data: Mapping[str, Any]) -> Hold:
         commit_to=Side(data["commit_to"]),
         commit_token=str(data["commit_token"]),
         drained=bool(data["drained"]),
+        reads=bool(data.get("reads", False)),  # an older gate has not written it
     )
 
 

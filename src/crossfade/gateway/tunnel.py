@@ -43,7 +43,7 @@ class Tunnel:
     def ended(self, source: ClientConnection | UpstreamConnection) -> bool:
         """``source`` sends no more.  Whether its connection stays open for the other direction."""
         transport = self._other(source)
-        if self._half_closed or transport.is_closing():
+        if self._half_closed or transport.is_closing() or not transport.can_write_eof():
             self.cut()
             return False
         self._half_closed = True

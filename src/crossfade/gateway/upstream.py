@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, cast
 from crossfade.gateway.answers import ResponseHead, parse_response
 from crossfade.gateway.bodies import BadBody, Body, CloseBody, body_of
 from crossfade.gateway.fields import BadHead
+from crossfade.gateway.first_segment import FirstSegment
 from crossfade.model import Side
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ class UpstreamConnection(asyncio.Protocol):
     """
 
     transport: asyncio.Transport
+    _first: FirstSegment
 
     def __init__(self, gate: Gate, side: Side, generation: int) -> None:
         self._gate = gate
@@ -54,6 +56,22 @@ class UpstreamConnection(asyncio.Protocol):
         self.transport = cast("asyncio.Transport", transport)
         limits = self._gate.limits
         self.transport.set_write_buffer_limits(limits.buffer_high, limits.buffer_low)
+        self._first = FirstSegment(self.transport, self._waits)
+
+    def write(self, data: bytes) -> None:
+        """Send of a request."""
+        if self._first.acknowledged:
+            self.transport.write(data)
+        else:
+            self._first.write(data)
+
+    def _waits(self, waits: bool) -> None:
+        (self.pause_writing if waits else self.resume_writing)()
+
+    def certificate(self) -> bytes | None:
+        """The application's certificate (DER), where it is asked by TLS."""
+        end = self.transport.get_extra_info("ssl_object")
+        return cast("bytes | None", end.getpeercert(binary_form=True)) if end else None
 
     def begin(self, exchange: Exchange) -> None:
         """Serve this exchange."""
@@ -78,15 +96,17 @@ class UpstreamConnection(asyncio.Protocol):
             self.transport.abort()
             return
         self.answered = True
+        if not self._first.acknowledged:
+            self._first.go_on()
         exchange.moved = monotonic()
         try:
             if self._body is None:
                 self._read_head(exchange, self._buffer + data if self._buffer else data)
             else:
                 self._read_body(exchange, self._body, data, [])
-        except (BadHead, BadBody):
+        except (BadHead, BadBody) as bad:
             self.drop()
-            exchange.upstream_broke()
+            exchange.upstream_broke(str(bad))
 
     def _read_head(self, exchange: Exchange, data: bytes) -> None:
         """Read heads up to the final one, and what comes after it."""
@@ -168,11 +188,13 @@ class UpstreamConnection(asyncio.Protocol):
             self._read_what_is_left()
         exchange, self.exchange = self.exchange, None
         if exchange is not None:
-            exchange.upstream_lost(self)
+            exchange.upstream_lost(self, error)
 
     def _read_what_is_left(self) -> None:
         """An application may answer early and close while we still send the body: the failing
         write then ends the connection with the answer unread in the kernel."""
+        if self.transport.get_extra_info("ssl_object"):
+            return  # what is in the kernel is not the answer's text
         socket = self.transport.get_extra_info("socket")
         try:
             while self.exchange is not None and self.tunnel is None:

@@ -15,7 +15,7 @@ from crossfade.configuration import mentions
 from crossfade.drivers.services.unit_text import rewritten
 from crossfade.jobs._find import TIMER, Found, is_comment
 
-__all__ = ["Job", "Move", "NotCarried", "accounts", "carried"]
+__all__ = ["Job", "Move", "NotCarried", "accounts", "carried", "ended"]
 
 _UNITS: Final = "/etc/systemd/system"
 _SCRIPTS: Final = re.compile(r"/etc/cron\.(hourly|daily|weekly|monthly)/[^/\n\t]+")
@@ -104,28 +104,43 @@ def _always(word: str) -> Callable[[object], str]:
     return lambda _: word
 
 
-def carried(job: Found, places: Sequence[Path], move: Move, application: str) -> tuple[Job, Job]:
-    """The job on the old side and its like on the new one.  Raises NotCarried."""
+def ended(job: Found, places: Sequence[Path], move: Move) -> Job:
+    """The job on the old side, as it is switched.  Raises NotCarried."""
     if not job.root:
         raise NotCarried("that takes root's rights on the old side")
     if "odd" in job.seen or any("\udc80" <= letter <= "\udcff" for letter in job.text("line")):
         raise NotCarried("its file is a link, long, or not text")
-    whole = "".join(job.text(name) for name in job.seen if name == "line" or " of " in name)
-    if there := move.both(whole):
-        raise NotCarried(f"it names {there} of the new side as well")
     if job.kind == TIMER:
-        return _timer(job, move)
+        return _timer_here(job, move)
+    path = Path(job.where)
     if _SCRIPTS.fullmatch(job.where):
-        return _script(job, move)
-    if job.where in _TABLES or str(Path(job.where).parent) in _TABLES:
-        return _lines(job, places, move, application)
+        if "." in path.name or path.name.endswith("~"):
+            raise NotCarried("cron may pass over a script of this name")
+        return _file(path, move.mark, job.text("line"), 0o755)
+    if job.where in _TABLES or str(path.parent) in _TABLES:
+        mine = _lines_here(job, places)
+        return Job("lines", job.where, lines=mine, files={job.where: (job.text("line"), 0o600)})
     raise NotCarried("of this kind of cron job we know too little")
 
 
-def _timer(job: Found, move: Move) -> tuple[Job, Job]:
+def carried(job: Found, places: Sequence[Path], move: Move, application: str) -> tuple[Job, Job]:
+    """The job on the old side and its like on the new one.  Raises NotCarried."""
+    here = ended(job, places, move)
+    whole = "".join(job.text(name) for name in job.seen if name == "line" or " of " in name)
+    if there := move.both(whole):
+        raise NotCarried(f"it names {there} of the new side as well")
+    if here.kind == "timer":
+        return here, _timer(job, move, here.active)
+    if here.kind == "file":
+        path = Path(job.where)
+        name = re.sub(r"[^\w-]", "-", move.name(path.name), flags=re.ASCII)
+        text = move.text(job.text("line"), {})
+        return here, _file(path.with_name(name), move.mark, text, 0o755)
+    return here, _lines(job, here.lines, move, application)
+
+
+def _timer(job: Found, move: Move, active: bool) -> Job:
     service = (job.seen.get("unit") or [""])[0]
-    if "@" in job.where + service or not service.endswith(".service"):
-        raise NotCarried(f"it starts {service or 'nothing'}, which is not carried")
     timer, own = move.unit_name(job.where), service == move.unit[0]
     if own and not move.unit[1]:
         raise NotCarried("it starts the old side's unit, and the new side has none")
@@ -138,51 +153,56 @@ def _timer(job: Found, move: Move) -> tuple[Job, Job]:
         if old == job.where and not re.search(r"^\s*Unit\s*=", text, re.MULTILINE):
             text += f"\n[Timer]\nUnit={units[service]}\n"
         files[f"{_UNITS}/{units[old]}"] = (text, 0o644)
+    new = "" if own else units[service]
+    return Job("timer", timer, "", new, active, files=files, places=tuple(files))
+
+
+def _timer_here(job: Found, move: Move) -> Job:
+    service = (job.seen.get("unit") or [""])[0]
+    if "@" in job.where + service or not service.endswith(".service"):
+        raise NotCarried(f"it starts {service or 'nothing'}, which is not carried")
+    own = service == move.unit[0]
     kept = {
         f"{_UNITS}/{name.removeprefix('text of ')}": (job.text(name), 0o644)
         for name in job.seen
         if name.startswith("text of ") and not (own and name == f"text of {service}")
     }
     active = job.seen.get("active") == ["active"]
-    started, new = ("", "") if own else (service, units[service])
+    started = "" if own else service
     mine = {job.where, started}
     places = [Path(file) for file in job.seen.get("file", ()) if file.startswith(f"{_UNITS}/")]
     own_files = tuple(str(p) for p in places if {p.name, p.parent.name.removesuffix(".d")} & mine)
-    here = Job("timer", job.where, "", started, active, files=kept, places=own_files)
-    return here, Job("timer", timer, "", new, active, files=files, places=tuple(files))
+    return Job("timer", job.where, "", started, active, files=kept, places=own_files)
 
 
-def _script(job: Found, move: Move) -> tuple[Job, Job]:
-    path = Path(job.where)
-    if "." in path.name or path.name.endswith("~"):
-        raise NotCarried("cron may pass over a script of this name")
-    text = job.text("line")
-    here = _file(path, move.mark, text, 0o755)
-    name = re.sub(r"[^\w-]", "-", move.name(path.name), flags=re.ASCII)
-    return here, _file(path.with_name(name), move.mark, move.text(text, {}), 0o755)
-
-
-def _lines(job: Found, places: Sequence[Path], move: Move, application: str) -> tuple[Job, Job]:
-    path = Path(job.where)
-    system = path.parent in (Path("/etc"), Path("/etc/cron.d"))
+def _lines_here(job: Found, places: Sequence[Path]) -> tuple[str, ...]:
+    """The lines of a file of cron's that are the side's."""
     mine: list[str] = []
-    kept = [f"# Made by Crossfade from {path}."]
     for line in job.seen.get("line", ()):
         named = any(mentions(line, str(place)) for place in places)
+        if not line.strip() or is_comment(line) or not named:
+            continue
+        if _SETTING.match(line):
+            raise NotCarried("a variable in it names the old side's place")
+        mine.append(line)
+    return tuple(mine)
+
+
+def _lines(job: Found, mine: Sequence[str], move: Move, application: str) -> Job:
+    path = Path(job.where)
+    system = path.parent in (Path("/etc"), Path("/etc/cron.d"))
+    kept = [f"# Made by Crossfade from {path}."]
+    for line in job.seen.get("line", ()):
         if not line.strip() or is_comment(line):
             continue
         if _SETTING.match(line):
-            if named:
-                raise NotCarried("a variable in it names the old side's place")
             kept.append(line)
-        elif named:
-            mine.append(line)
+        elif line in mine:
             kept.append(line if system else _for_user(line, path.name))
     base = path.name if path.parent == Path("/etc/cron.d") else f"{application}-{path.name}"
     name = re.sub(r"[^\w-]", "-", move.name(base), flags=re.ASCII)
     text = move.text("".join(f"{line}\n" for line in kept), {})
-    here = Job("lines", job.where, lines=tuple(mine), files={job.where: (job.text("line"), 0o600)})
-    return here, _file(Path("/etc/cron.d") / name, move.mark, text, 0o600)
+    return _file(Path("/etc/cron.d") / name, move.mark, text, 0o600)
 
 
 def accounts(text: str) -> list[str]:

@@ -15,13 +15,14 @@ from typing import Any, Final
 
 from crossfade.errors import Failed
 from crossfade.jobs._acts import act, order
-from crossfade.jobs._carry import Job, Move, NotCarried, accounts, carried
+from crossfade.jobs._carry import Job, Move, NotCarried, accounts, carried, ended
 from crossfade.jobs._find import find
 from crossfade.model import Finding, Side
 from crossfade.ports import Host
 
 __all__ = ["HandedOver", "Handover"]
 
+_Pair = tuple[Job, Job | None]
 _ABLE: Final = r"""
 [ "$(id -u)" = 0 ] || echo 'no root'
 while [ $# -ge 2 ]; do
@@ -40,7 +41,8 @@ done; :
 
 @dataclass
 class Handover:
-    """What is found on the old side and handed over.  why_not: none can be, for this reason."""
+    """What is found on the old side and handed over.  nobody: why the new side can have no jobs;
+    then the old side's are only switched off, and on again by whatever goes back."""
 
     record: Path
     application: str
@@ -49,38 +51,37 @@ class Handover:
     old: Callable[[], Host]
     new: Callable[[], Host]
     here: Host
-    why_not: str = ""
-    _found: tuple[list[tuple[Job, Job]], list[str], dict[str, str]] | None = field(default=None)
+    nobody: str = ""
+    _found: tuple[list[_Pair], list[str], dict[str, str]] | None = field(default=None)
 
-    def look(
-        self, *, again: bool = False
-    ) -> tuple[list[tuple[Job, Job]], list[str], dict[str, str]]:
-        """Those that can be handed over, the others in words with the reason, and a digest of each
-        by its name.  Reads only; once, unless asked again."""
+    def look(self, *, again: bool = False) -> tuple[list[_Pair], list[str], dict[str, str]]:
+        """Those that can be switched, each with its like on the new side, the others in words with
+        the reason, and a digest of each by its name.  Reads only; once, unless asked again."""
         if self._found is None or again:
             self._found = self._look()
         return self._found
 
-    def _look(self) -> tuple[list[tuple[Job, Job]], list[str], dict[str, str]]:
-        pairs: list[tuple[Job, Job]] = []
+    def _look(self) -> tuple[list[_Pair], list[str], dict[str, str]]:
+        pairs: list[_Pair] = []
         told: list[str] = []
         seen: dict[str, str] = {}
         for job in find(self.old(), self.places, self.move.unit[0]):
             read = {n: lines for n, lines in job.seen.items() if n != "active"}
             seen[job.words] = sha256(repr(read).encode("utf-8", "replace")).hexdigest()[:16]
             try:
-                if self.why_not:
-                    raise NotCarried(self.why_not)
-                pair = carried(job, self.places, self.move, self.application)
-                self._must_fit(pair[1], pairs)
-                pairs.append(pair)
+                if self.nobody:
+                    pairs.append((ended(job, self.places, self.move), None))
+                    continue
+                old, new = carried(job, self.places, self.move, self.application)
+                self._must_fit(new, [one for _, one in pairs if one])
+                pairs.append((old, new))
             except NotCarried as why:
                 told.append(f"{job.words} ({why})")
         return pairs, told, seen
 
-    def _must_fit(self, job: Job, others: Sequence[tuple[Job, Job]]) -> None:
+    def _must_fit(self, job: Job, others: Sequence[Job]) -> None:
         """The new side can have it.  Raises NotCarried."""
-        if any(job.name == other.name for _, other in others):
+        if any(job.name == other.name for other in others):
             raise NotCarried(f"two jobs would be {job.name}")
         ours = {name for other in self.read()[Side.NEW] for name in (*other.files, other.aside)}
         asked: list[str] = []
@@ -142,7 +143,14 @@ class HandedOver:
         if not self.handover:
             return [], []
         pairs, told, _ = self.handover.look()
-        return [f"{_words(old)} becomes {_words(new)}" for old, new in pairs], told
+        return [f"{_words(old)} becomes {_words(new)}" for old, new in pairs if new], told
+
+    def ending(self) -> tuple[list[str], str]:
+        """What would only be switched off, in words, and why."""
+        if not self.handover or not self.handover.nobody:
+            return [], ""
+        pairs, _, _ = self.handover.look()
+        return [_words(old) for old, _ in pairs], self.handover.nobody
 
     def facts(self) -> dict[str, str]:
         """A digest of each job that was found, by its name."""
@@ -152,12 +160,12 @@ class HandedOver:
         """Look again, write the record, and write the new side's jobs, switched off."""
         if not (handover := self.handover):
             return
-        if handover.read()[Side.NEW]:
+        if any(handover.read().values()):
             self.remove()
         pairs, _, _ = handover.look(again=True)
         if not pairs:
             return
-        news = [new for _, new in pairs]
+        news = [new for _, new in pairs if new]
         handover.write({Side.OLD: [old for old, _ in pairs], Side.NEW: news})
         for job in news:
             for path, (text, mode) in job.files.items():
@@ -185,7 +193,10 @@ class HandedOver:
 
     def remove(self) -> list[Finding]:
         """Remove what we made on the new side; fine when there is nothing."""
-        if self.side is not Side.NEW or not (jobs := self._mine) or not self.handover:
+        if self.side is not Side.NEW or not self.handover:
+            return []
+        if not (jobs := self._mine):
+            self.handover.write({Side.OLD: [], Side.NEW: []})
             return []
         return self._remove(self.handover, jobs, {Side.OLD: [], Side.NEW: []})
 

@@ -19,15 +19,17 @@ from crossfade.manifest._machine import marked
 from crossfade.manifest._rules import rule_complaints
 from crossfade.manifest._spec import (
     BackupSpec,
+    CopySpec,
     HostSpec,
     Limits,
     Manifest,
     ProvisionSpec,
     ServiceOverrides,
     SideSpec,
-    TrafficSpec,
 )
+from crossfade.manifest._traffic import traffic_spec
 from crossfade.model import Address, Endpoint
+from crossfade.ports import Heed
 from crossfade.recipes import Recipe, check_spec
 from crossfade.recipes import load as load_recipe
 from crossfade.recipes._validate import complain, load_schema, parse
@@ -106,16 +108,16 @@ def _manifest(document: Document, path: Path) -> Manifest:
         old=old,
         new=new,
         rehearsal=rehearsal,
-        traffic=TrafficSpec(
-            data["traffic"].get("driver", "gateway"), _address(data["traffic"]["listen"])
-        ),
+        traffic=traffic_spec(data["traffic"], base, _address(data["traffic"]["listen"])),
         limits=Limits(
             float(limits.get("max_pause", 60)),
             float(limits.get("watch", 10)),
             float(limits.get("lease", 8)),
             float(limits["copy_rate"]) * 1e6 if "copy_rate" in limits else None,
+            _heed(data.get("watch", {})),
         ),
-        backup=_backup(data.get("backup", {}), base, state),
+        backup=_backup(data.get("backup", {}), base, state, {"old": old.host, "new": new.host}),
+        copying=CopySpec(**data.get("copy", {})),
         checks=tuple(
             check_spec(item, base, f"check {index + 1}")
             for index, item in enumerate(data.get("checks", ()))
@@ -124,8 +126,20 @@ def _manifest(document: Document, path: Path) -> Manifest:
     )
 
 
-def _backup(data: Data, base: Path, state: Path) -> BackupSpec:
+def _heed(data: Data) -> Heed:
+    return Heed(
+        error_rate=float(data.get("error_rate", 5)) / 100,
+        latency=float(data["latency"]) if "latency" in data else None,
+        least=data.get("least", 50),
+        go_back=data.get("go_back", True),
+    )
+
+
+def _backup(data: Data, base: Path, state: Path, sides: Mapping[str, HostSpec]) -> BackupSpec:
+    said = data.get("host", "local")
+    known = sides.get(said) if isinstance(said, str) else None
     return BackupSpec(
+        host=known or _host(said, base, Address("", 1)),
         place=_path(base, data["place"]) if "place" in data else state / "backups",
         keep=data.get("keep", 3),
         keep_days=float(data["keep_days"]) if "keep_days" in data else None,

@@ -9,6 +9,7 @@ from typing import Any
 
 from crossfade.manifest._spec import HostSpec, Manifest, SideSpec
 from crossfade.model import Address, Side
+from crossfade.ports import RelayedPort
 
 __all__ = ["PLACE", "marked", "of_side", "with_machine"]
 
@@ -41,6 +42,12 @@ def with_machine(
     """The manifest with the address of a side's machine in place of the placeholder.
 
     config is an ssh configuration that knows the machine's key, None for what the side has."""
+
+    if "ports" in manifest.traffic.options:
+        place = of_side(PLACE, side)
+        ports = [_moved(port, side, place, address) for port in manifest.traffic.options["ports"]]
+        options = {**manifest.traffic.options, "ports": tuple(ports)}
+        manifest = replace(manifest, traffic=replace(manifest.traffic, options=options))
 
     def filled(spec: SideSpec) -> SideSpec:
         return _filled(spec, of_side(PLACE, side), name, address, config)
@@ -76,3 +83,10 @@ def _destination(host: HostSpec, place: str, address: str) -> str:
     if host.destination.startswith("ssh://") and ":" in address:
         address = f"[{address}]"
     return host.destination.replace(place, address)
+
+
+def _moved(port: RelayedPort, side: Side, place: str, address: str) -> RelayedPort:
+    """With the address of a side's machine in place of what stands for it."""
+    there = port.to(side)
+    filled = replace(there, host=there.host.replace(place, address))
+    return replace(port, old=filled) if side is Side.OLD else replace(port, new=filled)

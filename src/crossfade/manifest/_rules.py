@@ -9,10 +9,14 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+from crossfade.manifest._addresses import HOST_AND_PORT, clash
+from crossfade.manifest._dns import dns_complaints
+from crossfade.manifest._front import front_complaints
 from crossfade.manifest._images import is_pinned
 from crossfade.manifest._machine import PLACE, of_side
 from crossfade.manifest._secrets import holds_userinfo, is_reference
 from crossfade.manifest._spec import HostSpec, Manifest, SideSpec
+from crossfade.manifest._traffic import traffic_complaints
 from crossfade.model import Address
 from crossfade.recipes import is_secret_name
 from crossfade.recipes._load import placeholder_complaints
@@ -41,9 +45,16 @@ def rule_complaints(document: Document, manifest: Manifest) -> list[Complaint]:
         *_version_complaints(document),
         *_address_complaints(document),
         *_place_complaints(document, manifest),
+        *_backup_complaints(document, manifest),
         *(_complaint(document, keys, text) for keys, text in _database_complaints(manifest)),
+        *(_complaint(document, keys, text) for keys, text in dns_complaints(document.data)),
+        *(
+            _complaint(document, *found)
+            for found in traffic_complaints(document.data, manifest.recipe)
+        ),
         *_secret_complaints(document),
         *_name_complaints(document),
+        *(_complaint(document, keys, text) for keys, text in front_complaints(document)),
         *placeholder_complaints(document),
     ]
     return sorted(found, key=lambda complaint: complaint.line)
@@ -62,11 +73,10 @@ def _address_complaints(document: Document) -> Iterator[Complaint]:
         try:
             address = Address.parse(of_side(_at(document, keys), str(keys[0])))
         except ValueError:
-            text = "must be host:port with a port from 1 to 65535, such as 127.0.0.1:8001"
-            yield _complaint(document, keys, text)
+            yield _complaint(document, keys, HOST_AND_PORT.format("127.0.0.1:8001"))
             continue
         for other, taken in seen:
-            if _clash(address, taken):
+            if clash(address, taken):
                 yield _complaint(document, keys, f"is the same address as {dotted(other)}")
         seen.append((keys, address))
 
@@ -85,14 +95,6 @@ def _database_complaints(manifest: Manifest) -> Iterator[tuple[Keys, str]]:
             if mark in seen:
                 yield place, f"is the same database as {seen[mark]}"
             seen[mark] = ".".join(map(str, place[:-1]))
-
-
-def _clash(one: Address, two: Address) -> bool:
-    hosts = {_HOSTS.get(address.host, address.host) for address in (one, two)}
-    return one.port == two.port and (len(hosts) == 1 or "*" in hosts)
-
-
-_HOSTS = {"localhost": "127.0.0.1", "::1": "127.0.0.1", "0.0.0.0": "*", "::": "*"}  # noqa: S104
 
 
 def _place_complaints(document: Document, manifest: Manifest) -> Iterator[Complaint]:
@@ -115,16 +117,35 @@ def _place_complaints(document: Document, manifest: Manifest) -> Iterator[Compla
         relation = _relation(state, path)
         if relation in ("the same directory as", "inside"):
             yield _complaint(document, ("state",), f"is {relation} {dotted(keys)}")
-    kept = _real(manifest.backup.place, HostSpec())
-    for _, keys, path in here:
+    mine = manifest.backup.host
+    kept, beside = _real(manifest.backup.place, mine), mine.driver == "local"
+    for _, keys, path in (place[:3] for place in places if place[3] == mine):
         relation = _relation(kept, path)
-        if relation in ("the same directory as", "inside") and not state.is_relative_to(path):
+        fine = beside and state.is_relative_to(path)
+        if relation in ("the same directory as", "inside") and not fine:
             yield _complaint(document, ("backup", "place"), f"is {relation} {dotted(keys)}")
     for name, side in (("old", manifest.old), ("new", manifest.new)):
         log = _real(side.service.log, HostSpec())
         for owner, keys, path in here:
             if owner not in (name, "rehearsal" if name == "new" else name) and _inside(log, path):
                 yield _complaint(document, (name, "service", "log"), f"is inside {dotted(keys)}")
+
+
+def _backup_complaints(document: Document, manifest: Manifest) -> Iterator[Complaint]:
+    """The place on another machine, which outlives the upgrade."""
+    data: Any = document.data
+    said, host = data.get("backup", {}), manifest.backup.host
+    if host.driver == "local":
+        return
+    place: Keys = ("backup", "host")
+    if host.driver != "ssh":
+        yield _complaint(document, place, "must be this machine, or one that is reached by ssh")
+    elif host.provision is not None:
+        text = "is a machine that an upgrade makes, and that would go with the backups on it"
+        yield _complaint(document, place, text)
+    if not str(said.get("place", "")).startswith("/"):
+        text = "needs an absolute path on that machine as backup.place"
+        yield _complaint(document, ("backup", "place") if "place" in said else place, text)
 
 
 def _places(owner: str, keys: Keys, side: SideSpec) -> list[Place]:

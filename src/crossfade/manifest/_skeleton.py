@@ -35,6 +35,10 @@ limits:
   max_pause: 60              # the longest pause that you accept, in seconds
   watch: 10                  # how long to watch after the switch, in seconds
 
+# watch:                     # when the new side is too bad to stay on; then the cutover goes back
+#   error_rate: 5            # so much more of the requests may go wrong than before, in percent
+#   latency: 5               # so many times as long may 95 % of the answers take
+
 # backup:                    # of the old side, kept by every cutover and proven by restoring it
 #   place: /srv/backups      # default: backups in the state directory
 #   keep: 3                  # of how many upgrades

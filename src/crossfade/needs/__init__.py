@@ -14,7 +14,17 @@ from typing import Final
 from crossfade.errors import Failed
 from crossfade.manifest import Manifest
 from crossfade.model import Finding
-from crossfade.needs import _accounts, _clocks, _installing, _ports, _programs, _reach, _rights
+from crossfade.needs import (
+    _accounts,
+    _clocks,
+    _installing,
+    _ports,
+    _programs,
+    _reach,
+    _rights,
+    _straight,
+    _volumes,
+)
 from crossfade.needs._asking import Clock, Question, ask
 from crossfade.needs._machines import About, Machine
 from crossfade.needs._need import Need
@@ -31,16 +41,23 @@ _ASKED: Final[tuple[Callable[[About, Machine], Iterator[Question]], ...]] = (
 )
 """Questions to a machine's shell."""
 
-_BESIDE: Final[tuple[Callable[[About], list[Need]], ...]] = (_reach.needs, _ports.needs)
+_BESIDE: Final[tuple[Callable[[About], list[Need]], ...]] = (
+    _reach.needs,
+    _ports.needs,
+    _straight.needs,
+    _volumes.needs,
+)
 """What is found out in other ways."""
 
 _Answer = tuple[Clock | None, list[Need]]
 
 
-def needs_of(manifest: Manifest, work: Work) -> tuple[Need, ...]:
+def needs_of(manifest: Manifest, work: Work, straight: int | None = None) -> tuple[Need, ...]:
     """Everything that this run needs, what is lacking first.  Changes nothing, raises nothing for
-    a machine that cannot be asked: that is a lack."""
-    about = About(manifest, work)
+    a machine that cannot be asked: that is a lack.
+
+    straight is the port for trees that go straight between machines (0: any), None for none."""
+    about = About(manifest, work, straight)
     machines = about.machines()
     with ThreadPoolExecutor(len(machines) + len(_BESIDE)) as pool:
         asked = [pool.submit(_answer, about, machine) for machine in machines]

@@ -59,10 +59,14 @@ class Machine:
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """One run: what is planned, and where."""
+    """One run: what is planned, and where.
+
+    straight is the port at which one machine would listen for trees that go straight to it, 0 for
+    any; None when none go straight."""
 
     manifest: Manifest
     work: Work
+    straight: int | None = None
 
     @property
     def new(self) -> SideSpec:
@@ -80,8 +84,15 @@ class About:
         """Whether files and databases go from or to another machine."""
         return any(side.host.driver != "local" for side in (self.old, self.new))
 
+    @property
+    def keeps_elsewhere(self) -> bool:
+        """Whether this run keeps a backup, on another machine."""
+        kept = self.manifest.backup
+        cutover = self.work.run is Run.CUTOVER
+        return cutover and kept.wanted and kept.host.driver != "local"
+
     def machines(self) -> list[Machine]:
-        """This machine, and those of both sides, each once."""
+        """This machine, those of both sides, and the one for the kept backup, each once."""
         work = self.work
         hosts: dict[HostSpec, Host] = {_HERE: work.here}
         sides: dict[HostSpec, list[tuple[Side, SideSpec]]] = {_HERE: []}
@@ -92,4 +103,8 @@ class About:
             key = _HERE if spec.host.driver == "local" else spec.host
             hosts.setdefault(key, host)
             sides.setdefault(key, []).append((side, spec))
+        kept = self.work.backups.host
+        if self.keeps_elsewhere and kept is not None:
+            hosts.setdefault(self.manifest.backup.host, kept)
+            sides.setdefault(self.manifest.backup.host, [])
         return [Machine(hosts[key], key, tuple(on)) for key, on in sides.items()]

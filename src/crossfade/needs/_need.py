@@ -13,13 +13,15 @@ __all__ = ["Need"]
 @dataclass(frozen=True, slots=True)
 class Need:
     """code is what the lack is called, fix the command that mends it.  stops says that a run would
-    fail half way without it; otherwise it is only told.  trouble is why a machine could not be
-    asked at all, which says more than the finding."""
+    fail half way without it; otherwise it is only told.  notice says that a run is as good without
+    it, only slower: nothing is lacking then.  trouble is why a machine could not be asked at all,
+    which says more than the finding."""
 
     code: str
     finding: Finding
     fix: str = ""
     stops: bool = True
+    notice: bool = False
     trouble: Failed | None = None
 
     @classmethod
@@ -53,4 +55,5 @@ class Need:
     def as_json(self) -> dict[str, object]:
         """Plain data for ``--json``; the fix only of what is lacking."""
         fix = self.fix if self.lacks else ""
-        return {"code": self.code, **self.finding.as_json(), "stops": self.stops, "fix": fix}
+        how = {"stops": self.stops, "notice": self.notice}
+        return {"code": self.code, **self.finding.as_json(), **how, "fix": fix}

@@ -41,8 +41,10 @@ _FILES: Final = (
 """What every machine but this one needs: the hosts' own work on files."""
 
 _TREES: Final = (
-    # split --filter reads a pipe and dd counts in bytes since 8.25
-    Tools("coreutils", "cp cut dd rmdir sha256sum sort split touch", (8, 25), "stat", gnu=True),
+    # b2sum came with 8.26
+    Tools(
+        "coreutils", "b2sum cp cut dd rmdir sha256sum sort split touch", (8, 26), "stat", gnu=True
+    ),
     Tools("findutils", "find xargs", (), "find", gnu=True),
     Tools("tar", "tar", (1, 27), "tar", gnu=True),  # --xattrs and --acls
     Tools("grep", "grep", (), "grep", gnu=True),
@@ -54,6 +56,7 @@ _INSTALLS: Final = {
     "apt": (Tools("apt", "apt-get dpkg-query"),),
     "tarball": (Tools("tar", "tar"), Tools("gzip", "gzip")),
 }
+_REDIRECT: Final = (Tools("nftables", "nft"),)
 _SSH: Final = (Tools("openssh-client", "ssh ssh-keygen"),)
 _CLIENTS: Final = {
     "mysql": (
@@ -87,15 +90,20 @@ def _wanted(about: About, machine: Machine) -> list[Tools]:
     recipe, wanted = about.manifest.recipe, list[Tools]()
     if not machine.here:
         wanted += _FILES
-    if about.wide and machine.sides:
+    has_backups = about.keeps_elsewhere and (
+        machine.here or machine.spec == about.manifest.backup.host
+    )
+    if (about.wide and machine.sides) or has_backups:
         wanted += _TREES
     if any(side.service.driver == "systemd" for _, side in machine.sides):
         wanted += _SYSTEMD
     if machine.new and not (machine.contained or machine.here):
         wanted += _INSTALLS.get(recipe.install.driver, ())
+    if machine.here and (front := about.manifest.traffic.front) and front.driver == "redirect":
+        wanted += _REDIRECT
     if machine.here:
         sides = (about.old, about.new)
-        if any(side.host.driver == "ssh" for side in sides):
+        if about.keeps_elsewhere or any(side.host.driver == "ssh" for side in sides):
             wanted += _SSH
         kinds = {there.kind for side in sides for there in side.databases.values()}
         wanted += [tools for kind in sorted(kinds) for tools in _CLIENTS.get(kind, ())]

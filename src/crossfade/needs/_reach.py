@@ -14,9 +14,10 @@ from crossfade.needs._asking import Question
 from crossfade.needs._machines import About, Machine
 from crossfade.needs._need import Need
 
-__all__ = ["asked", "needs", "reached"]
+__all__ = ["answered", "asked", "needs", "reached"]
 
 _PATIENCE: Final = 3.0
+_REFUSED: Final = "refused"
 
 # $1 seconds, $2 host, $3 port.  bash and nc are the shell's usual ways; without them nobody asks.
 _CONNECT: Final = r"""
@@ -49,10 +50,16 @@ def needs(about: About) -> list[Need]:
 
 def reached(address: Address, patience: float) -> str:
     """Why an address does not even refuse within some seconds; empty when it does."""
+    why = answered(address, patience)
+    return "" if why == _REFUSED else why
+
+
+def answered(address: Address, patience: float) -> str:
+    """Why nobody accepts a connection there within some seconds; empty when somebody does."""
     try:
         socket.create_connection((address.host, address.port), timeout=patience).close()
     except ConnectionRefusedError:
-        return ""
+        return _REFUSED
     except TimeoutError:
         return f"silence for {patience:.0f} s"
     except OSError as error:

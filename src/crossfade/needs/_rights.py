@@ -32,18 +32,22 @@ done
 
 
 def asked(about: About, machine: Machine) -> Iterator[Question]:
-    """Root's rights, and the new side's places."""
+    """Root's rights, the new side's places, and that of the kept backup."""
     why = [f"to start and stop {s.service.unit}" for _, s in machine.sides if _systemd(s)]
     install = about.manifest.recipe.install.driver
     if machine.new and install == "apt" and not machine.contained:
         why.append("to install packages")
     if why:
         yield Question("id -u", (), lambda told: [_root(machine, why, told.strip())])
+    places = list[Path]()
     if machine.new and not machine.contained:
         new = machine.new
         places = [new.root, new.config, new.data]
         if _systemd(new):
             places.append(_UNITS / new.service.unit)
+    if about.keeps_elsewhere and machine.spec == about.manifest.backup.host:
+        places.append(about.manifest.backup.place / "one")
+    if places:
         distinct = list(dict.fromkeys(places))
         yield Question(
             _WRITABLE,

@@ -5,7 +5,9 @@ argv tuples, never shell strings.  Every method that changes something may be ca
 crash: it looks first.  Methods raise ``crossfade.errors.Failed`` with *what* and *where*.
 """
 
+from crossfade.ports._dns import DnsAnswer, DnsRecord, Names, Zone, ZoneTraits
 from crossfade.ports._drivers import (
+    PACE,
     Carrier,
     Check,
     Configuration,
@@ -15,15 +17,29 @@ from crossfade.ports._drivers import (
     Files,
     Held,
     Traffic,
+    not_taken,
 )
-from crossfade.ports._machines import Host, Install, Jobs, Machine, Provisioner, Service
+from crossfade.ports._fronts import Front, FrontMemory, FrontPlan
+from crossfade.ports._machines import (
+    Host,
+    Install,
+    Jobs,
+    Machine,
+    Provisioner,
+    ReachedBySsh,
+    Service,
+)
+from crossfade.ports._measured import BOUNDS, Measured
+from crossfade.ports._relay import PortState, RelayedPort
 from crossfade.ports._values import (
     Carrying,
     Completed,
     CopyReport,
     DatabaseTraits,
+    Heed,
     Kept,
     KeptBackup,
+    Late,
     Limits,
     MadeMachine,
     Progress,
@@ -36,6 +52,8 @@ from crossfade.ports._values import (
 from crossfade.ports._work import Backups, Committing, Journal, Parts, Step, Teller, Work
 
 __all__ = [
+    "BOUNDS",
+    "PACE",
     "Backups",
     "Carrier",
     "Carrying",
@@ -47,8 +65,14 @@ __all__ = [
     "Database",
     "DatabaseTraits",
     "DeadMan",
+    "DnsAnswer",
+    "DnsRecord",
     "Doing",
     "Files",
+    "Front",
+    "FrontMemory",
+    "FrontPlan",
+    "Heed",
     "Held",
     "Host",
     "Install",
@@ -56,12 +80,18 @@ __all__ = [
     "Journal",
     "Kept",
     "KeptBackup",
+    "Late",
     "Limits",
     "Machine",
     "MadeMachine",
+    "Measured",
+    "Names",
     "Parts",
+    "PortState",
     "Progress",
     "Provisioner",
+    "ReachedBySsh",
+    "RelayedPort",
     "Rendering",
     "Service",
     "ServiceState",
@@ -72,4 +102,7 @@ __all__ = [
     "TrafficTraits",
     "WayBack",
     "Work",
+    "Zone",
+    "ZoneTraits",
+    "not_taken",
 ]

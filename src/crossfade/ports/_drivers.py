@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from crossfade.model import Address, Digest, Finding, Installation, Side
+from crossfade.ports._relay import RelayedPort
 from crossfade.ports._values import (
     Carrying,
     CopyReport,
@@ -21,6 +22,7 @@ from crossfade.ports._values import (
 )
 
 __all__ = [
+    "PACE",
     "Carrier",
     "Check",
     "Configuration",
@@ -31,6 +33,10 @@ __all__ = [
     "Held",
     "Traffic",
 ]
+
+PACE = 32
+"""Requests that a release has in flight at once: below the least queue of connections that
+applications usually have (Twisted's is 50).  ``haproxy.lua`` has it for holds that end alone."""
 
 
 class Doing(Protocol):
@@ -191,6 +197,14 @@ class Files(Protocol):
     def add_to(self, target: Files) -> CopyReport:
         """Copy what ``target``, of the same kind, lacks or has otherwise; the rest of it stays."""
 
+    def belong_to(self, account: str) -> None:
+        """Copies to this tree give everything in it to ``account``, as chown has it; what it
+        belonged to in the other tree does not count, and is not compared."""
+
+    def touches(self, size: int) -> tuple[str, ...]:
+        """What a copy of this tree, of so many bytes, changes for a while on its machine, in words
+        for the plan."""
+
     def here(self, path: Path) -> Files:
         """A tree of the same kind at a path of the machine that Crossfade runs on."""
 
@@ -209,6 +223,7 @@ class Traffic(Protocol):
 
     traits: TrafficTraits
     listen: Address
+    ports: tuple[RelayedPort, ...]
 
     def look(self) -> TrafficState | None:
         """How it stands; None when it does not run."""
@@ -217,8 +232,20 @@ class Traffic(Protocol):
         """Make sure that it runs and knows both addresses.  Never changes where traffic goes: an
         address that is the other side's now takes the side along."""
 
-    def hold(self, *, lease: float, at_most: float, commit_to: Side, commit_token: Path) -> None:
+    def hold(
+        self,
+        *,
+        lease: float,
+        at_most: float,
+        commit_to: Side,
+        commit_token: Path,
+        reads: bool = False,
+    ) -> None:
         """Make requests wait.  The lease (seconds) must be renewed; no hold outlasts ``at_most``.
+
+        With ``reads`` safe ones (GET, HEAD, OPTIONS; no upgrades) go on to the side meanwhile: only
+        of a gate whose traits say that it can.  They end by a second call without it and another
+        drain, before which no switch is possible.
 
         When the lease ends, requests go to ``commit_to`` if ``commit_token`` exists, else to the
         side that they went to before."""
@@ -232,14 +259,38 @@ class Traffic(Protocol):
     def switch(self, side: Side) -> None:
         """Point traffic at ``side``; only while held.  Closes pools, cuts tunnels."""
 
-    def release(self, pace: int = 64) -> None:
+    def release(self, pace: int = PACE) -> None:
         """Let waiting requests go, at most ``pace`` in flight at once at first."""
 
     def record(self, path: Path | None) -> None:
         """Write a line for every request to ``path`` from now on; None ends it."""
 
+    def install(self, targets: Mapping[Side, Address], *, act: bool) -> str:
+        """What must be changed in what stands in front, so that it can hold, as a diff; with
+        ``act`` it is done.  Empty when nothing is to be done.  Raises Refused, Failed."""
+
+    def leave(self, side: Side, *, act: bool) -> str:
+        """Take out what ``install`` put in; traffic then goes to ``side``, without any of us.  The
+        same diff; empty when nothing of ours is in it.  Raises Refused, Failed."""
+
+    def count_late(self, since: float | None, names: Sequence[str] = ()) -> None:
+        """Count who comes, by name and address, from this moment on (wall clock); None ends it.
+        Who asks for none of ``names``, if some are given, counts as one (``Late.OTHER``).  Only of
+        a gate whose traits say that it can."""
+
     def stop(self) -> None:
         """End the gate's process.  Fine when it does not run."""
+
+
+def not_taken(traffic: Traffic) -> dict[Address, str]:
+    """Of its other ports those where it does not listen, each with why."""
+    if not traffic.ports:
+        return {}
+    state = traffic.look()
+    stand = {port.port: port.why for port in state.ports} if state else {}
+    why = "the gate does not run" if state is None else "the gate was not told, or is an older one"
+    found = {port.listen: stand.get(port, why) for port in traffic.ports}
+    return {at: why for at, why in found.items() if why}
 
 
 class Check(Protocol):

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, runtime_checkable
 
 from crossfade.model import Address, Finding
 from crossfade.ports._values import Completed, MadeMachine, Progress, ServiceState
 
-__all__ = ["Host", "Install", "Jobs", "Machine", "Provisioner", "Service"]
+__all__ = ["Host", "Install", "Jobs", "Machine", "Provisioner", "ReachedBySsh", "Service"]
 
 
 class Host(Protocol):
@@ -89,6 +89,14 @@ class Host(Protocol):
         """Who listens at ``address`` ("pid 12 (python)", or "somebody"); None when it is free."""
 
 
+@runtime_checkable
+class ReachedBySsh(Host, Protocol):
+    """A machine that one logs in to by ssh, so that it has an sshd, and others may reach it too."""
+
+    def by_login(self) -> ReachedBySsh:
+        """The same machine as the account that logs in there, without sudo."""
+
+
 class Jobs(Protocol):
     """What a machine runs at set times for one side: timers and cron jobs.  Those of the old side
     are found; ``carry`` makes the new side's, and writes down both."""
@@ -98,6 +106,10 @@ class Jobs(Protocol):
 
     def found(self) -> tuple[list[str], list[str]]:
         """What would be handed over, and what would not and why, each in words.  Reads only."""
+
+    def ending(self) -> tuple[list[str], str]:
+        """What would only be switched off, for the new side can have none, in words; and why.
+        Reads only."""
 
     def facts(self) -> Mapping[str, str]:
         """A digest of each of the old side's, by its name.  Reads only."""
@@ -159,6 +171,10 @@ class Service(Protocol):
 
     def set_at_boot(self, on: bool) -> None:
         """Say whether the machine starts it when it boots, where that can be said."""
+
+    def account(self) -> str:
+        """The account that it runs as, in its own machine's or image's words; empty for ours or
+        root's."""
 
     def own(self, paths: Sequence[Path]) -> None:
         """Give files that we wrote to the account that it runs as, where that is another one."""

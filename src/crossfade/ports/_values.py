@@ -6,17 +6,21 @@ import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from crossfade.model import Address, Digest, Finding, Problem, Side
+from crossfade.ports._measured import Measured
+from crossfade.ports._relay import PortState
 
 __all__ = [
     "Carrying",
     "Completed",
     "CopyReport",
     "DatabaseTraits",
+    "Heed",
     "Kept",
     "KeptBackup",
+    "Late",
     "Limits",
     "MadeMachine",
     "Progress",
@@ -59,13 +63,14 @@ class DatabaseTraits:
 
     strategy is the best it has; fence is how it is fenced, in words; lasting_position says that
     ``position`` still means something days after the fence; keeps_fence that a fence can outlive
-    us (``Held.keep``)."""
+    us (``Held.keep``); reads_while_fenced that a program that runs may read behind its fence."""
 
     strategy: str = "dump"
     online_copy: bool = True
     fence: str = ""
     lasting_position: bool = False
     keeps_fence: bool = False
+    reads_while_fenced: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,20 +167,40 @@ class MadeMachine:
 
 @dataclass(frozen=True, slots=True)
 class CopyReport:
-    """What a copy of a tree did: entries copied, entries removed, bytes written."""
+    """What a copy of a tree did: entries copied, entries removed, bytes written; and by which way
+    many bytes went, in words, where there was a choice."""
 
     copied: int
     removed: int
     bytes: int
+    way: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class TrafficTraits:
-    """What a kind of gate can do."""
+    """What a kind of gate can do.  counts_late: it counts who still comes to the old address;
+    passes_reads: it can let safe requests pass while the others are held."""
 
     hold: bool
     exact_drain: bool
     settles_in: float
+    counts_late: bool = False
+    passes_reads: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Late:
+    """Who came to the gate after the names led elsewhere: the name that was asked for, the client's
+    address, how often, and when first and last (wall clock)."""
+
+    OTHER: ClassVar[str] = "another name"
+    """Stands for all names that are nobody's: machines that try every address ask for those."""
+
+    name: str
+    address: str
+    count: int
+    first: float
+    last: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +210,12 @@ class TrafficState:
     side is where traffic goes (or would go when released).  The counters are requests since the
     gate's state was made: total, answered by the gate itself with 5xx (failed), dispatched to the
     old side after the last drain (served_after_drain), and per side the unsafe-method requests
-    that were answered with 2xx or 3xx since the last switch (writes_since_switch).
+    that were answered with 2xx or 3xx since the last switch (writes_since_switch).  late are those
+    who came since late_since (wall clock; 0: nobody counts them), the last first.  passing are
+    reads in flight that a hold lets pass (in_flight does not count them).  before_switch and
+    since_switch are what was measured of the side before the last switch and of the one since, None
+    where nobody did.  metrics is the address where the counters are handed out.  ports are those
+    whose connections are passed on as they are.
     """
 
     side: Side
@@ -199,6 +229,13 @@ class TrafficState:
     writes_since_switch: int
     lease_left: float
     targets: Mapping[Side, Address]
+    passing: int = 0
+    before_switch: Measured | None = None
+    since_switch: Measured | None = None
+    metrics: str | None = None
+    ports: tuple[PortState, ...] = ()
+    late: tuple[Late, ...] = ()
+    late_since: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,9 +253,27 @@ class Rendering:
 
 
 @dataclass(frozen=True, slots=True)
+class Heed:
+    """When the watch after the switch finds the new side too bad to stay on.
+
+    error_rate is by how much more of the requests may go wrong than before (0 to 1); latency how
+    many times as long 95 % of the answers may take; None: this is not looked at.  least is how many
+    requests must have been seen on both sides, before which nothing is said; go_back whether the
+    run then goes back by itself."""
+
+    error_rate: float | None = 0.05
+    latency: float | None = None
+    least: int = 50
+    go_back: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
     """What the operator accepts, in seconds: the longest pause, how long to watch after the switch,
     the lease that keeps a pause alive, and how long each side may take to start and to stop.
+
+    reads says that safe requests go on to the old side during the pause; heed is what the watch
+    goes by.
     """
 
     max_pause: float
@@ -226,3 +281,5 @@ class Limits:
     lease: float
     start: float
     stop: float
+    reads: bool = False
+    heed: Heed = Heed()

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
-from crossfade.model import Evidence, Installation, PlannedStep, Reversal, Run
+from crossfade.model import Evidence, Finding, Installation, PlannedStep, Reversal, Run
+from crossfade.ports._dns import Names
 from crossfade.ports._drivers import (
     Carrier,
     Check,
@@ -17,6 +18,7 @@ from crossfade.ports._drivers import (
     Files,
     Traffic,
 )
+from crossfade.ports._fronts import Front
 from crossfade.ports._machines import Host, Install, Jobs, Machine, Service
 from crossfade.ports._values import KeptBackup, Limits, Progress, Rendering
 
@@ -77,14 +79,34 @@ class Backups(Protocol):
 
     @property
     def place(self) -> Path:
-        """The directory, on this machine."""
+        """The directory, on the machine that has them."""
+
+    @property
+    def host(self) -> Host | None:
+        """That machine; None for this one."""
+
+    @property
+    def machine(self) -> str:
+        """What it is called; empty for this one."""
 
     @property
     def wanted(self) -> bool:
         """Whether a cutover makes one."""
 
+    @property
+    def stage(self) -> Path:
+        """The directory on this machine below which databases' backups are made."""
+
     def begin(self, label: str) -> AbstractContextManager[Path]:
-        """An empty private directory for the attempt's backup.  Raises Failed."""
+        """An empty private directory on this machine for the attempt's backup.  Raises Failed."""
+
+    def pair(self, label: str, tree: Files, host: Host, to: Path) -> tuple[Files, Files]:
+        """A tree of ``host``, as it is copied from, and its copy in the attempt's backup; ``to`` is
+        what ``begin`` gave."""
+
+    def bring(self, label: str, to: Path, files: Mapping[str, Mapping[str, Any]]) -> list[Finding]:
+        """Bring what was made in ``to`` to where it is kept, and read it back; files has size and
+        SHA-256 of each by its (quoted) path.  Raises Failed."""
 
     def finish(self, label: str, about: Mapping[str, object]) -> Path:
         """It was proven: describe it, make it durable and let it count.  Raises Failed."""
@@ -102,21 +124,26 @@ class Backups(Protocol):
 class Work(Protocol):
     """What a step gets: both sides, the gate, the journal's once(), and places of its own.
 
+    front is the web server before the gate, where the manifest names one.
     label names this attempt ("cutover-2") and directory is its own place below the state
     directory, on this machine, which is here.  held is closed when the attempt ends: fences and the
     keeper of the pause's lease live there.  straight is the new side's configuration with the
     databases' own addresses, once it was made.  pause_began is the wall clock at the hold, or None
     outside a pause.  unmuted says that the operator accepts a rehearsal whose effects are not
-    muted.
+    muted; accepted has the other named flags by which the operator skips a safety.  names are those
+    in the DNS, if the site has some.
     """
 
     run: Run
     label: str
     unmuted: bool
+    accepted: frozenset[str]
+    names: Names | None
     here: Host
     old: Parts
     new: Parts
     traffic: Traffic
+    front: Front | None
     configuration: Configuration
     dead_man: DeadMan
     backups: Backups

@@ -212,6 +212,7 @@ def _recipe(document: Document, path: Path) -> Recipe:
         configuration=tuple(_configuration(item) for item in data.get("configuration", ())),
         databases=tuple(_part(item) for item in data.get("databases", ())),
         files=tuple(_part(item) for item in data.get("files", ())),
+        writes_on_reads=data.get("writes_on_reads", ""),
     )
 
 

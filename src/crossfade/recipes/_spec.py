@@ -215,7 +215,8 @@ class PartSpec:
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What is known of an application.  ``source`` is the file it was read from."""
+    """What is known of an application.  ``source`` is the file it was read from; writes_on_reads
+    what it writes when it is only read from, empty when nothing."""
 
     application: str
     title: str
@@ -231,3 +232,4 @@ class Recipe:
     configuration: tuple[ConfigurationSpec, ...] = ()
     databases: tuple[PartSpec, ...] = ()
     files: tuple[PartSpec, ...] = ()
+    writes_on_reads: str = ""

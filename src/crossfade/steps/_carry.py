@@ -11,6 +11,7 @@ from crossfade.ports import Files, Work
 from crossfade.steps import configure
 from crossfade.steps._beside import all_beside
 from crossfade.steps._health import ask_all, wait_healthy
+from crossfade.steps._owners import settle_owners
 
 __all__ = ["carry_and_start"]
 
@@ -18,6 +19,7 @@ __all__ = ["carry_and_start"]
 def carry_and_start(work: Work) -> list[Finding]:
     """Bring the databases' and trees' last changes, start the new version, ask it everything."""
     findings: list[Finding] = []
+    settle_owners(work)
     trees = {n: partial(_tree, work, n, tree) for n, tree in work.old.files.items()}
     with all_beside(trees) as carried:
         for carrier in work.carriers.values():

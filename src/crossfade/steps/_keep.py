@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from crossfade.errors import Failed
@@ -29,7 +30,7 @@ def actions(work: Work) -> tuple[str, ...]:
     if not keeps(work):
         return ()
     return (
-        f"keep a backup of databases, trees and configuration below {work.backups.place},"
+        f"keep a backup of databases, trees and configuration below {_place(work)},"
         " and prove it by restoring it",
     )
 
@@ -41,14 +42,23 @@ def warnings(work: Work) -> tuple[str, ...]:
     return ("no backup of the old side is kept: backup.when is never",)
 
 
-def needs(work: Work, sizes: Sequence[int]) -> dict[Path, int]:
-    """Bytes on this machine: what is kept, and the largest database once more, to try it.
+def needs(work: Work, sizes: Sequence[int]) -> tuple[dict[Path, int], dict[Path, int]]:
+    """Bytes on this machine: what is kept, and the largest database once more, to try it; and bytes
+    on the machine that has the backups, where that is another one.
 
     sizes are those of the databases."""
     if not keeps(work):
-        return {}
+        return {}, {}
     trees = sum(tree.size()[1] for tree in work.old.files.values())
-    return {work.backups.place: sum(sizes) + max(sizes, default=0) + trees}
+    made = sum(sizes) + max(sizes, default=0)
+    if work.backups.host is None:
+        return {work.backups.place: made + trees}, {}
+    return {work.backups.stage: made}, {work.backups.place: sum(sizes) + trees}
+
+
+def _place(work: Work) -> str:
+    on = f" on {work.backups.machine}" if work.backups.machine else ""
+    return f"{work.backups.place}{on}"
 
 
 def keep(work: Work) -> tuple[list[Finding], str]:
@@ -58,11 +68,15 @@ def keep(work: Work) -> tuple[list[Finding], str]:
     old = work.old.installation
     with work.timed("keep"), work.backups.begin(work.label) as to:
         kept = {n: _database(work, n, to) for n in work.carriers}
-        trees = {n: _tree(work, n, tree, to) for n, tree in work.old.files.items()}
+        sizes: dict[str, int] = {}
+        trees = {n: _tree(work, n, tree, to, sizes) for n, tree in work.old.files.items()}
         configuration = _configuration(work, to)
         findings = [f for one in kept.values() for f in one.findings]
         findings += [finding for finding, _ in trees.values()]
         findings.append(configuration)
+        sums = _sums(to, [*(to / one.file for one in kept.values()), *_all(to)])
+        if all(finding.holds for finding in findings):
+            findings += work.backups.bring(work.label, to, sums)
         wrong = [finding for finding in findings if not finding.holds]
         if wrong:
             what = "The backup does not give back what was backed up, so it does not count."
@@ -84,12 +98,13 @@ def keep(work: Work) -> tuple[list[Finding], str]:
                 }
                 for n, (_, digest) in trees.items()
             },
-            "files": _sums(to, [*(to / one.file for one in kept.values()), *_all(to)]),
-            "bytes": sum(path.stat().st_size for path in to.rglob("*") if path.is_file()),
+            "files": sums,
+            "bytes": sum(one["bytes"] for one in sums.values()) + sum(sizes.values()),
             "verified": [finding.as_json() for finding in findings],
         }
         path = work.backups.finish(work.label, about)
-    return findings, str(path)
+    on = f" on {work.backups.machine}" if work.backups.machine else ""
+    return findings, f"{path}{on}"
 
 
 def _database(work: Work, name: str, to: Path) -> Kept:
@@ -97,9 +112,12 @@ def _database(work: Work, name: str, to: Path) -> Kept:
     return work.carriers[name].keep(work, to)
 
 
-def _tree(work: Work, name: str, tree: Files, to: Path) -> tuple[Finding, Digest]:
-    """A copy of a tree in use, read back; what the old side changes meanwhile is left out."""
-    copy = tree.here(to / "files" / name)
+def _tree(
+    work: Work, name: str, given: Files, to: Path, sizes: dict[str, int]
+) -> tuple[Finding, Digest]:
+    """A copy of a tree in use, read back; what the old side changes meanwhile is left out.  sizes
+    gets its bytes."""
+    tree, copy = work.backups.pair(work.label, given, work.old.host, to)
     with work.progress(f"backing up {name}") as bar:
         tree.copy_to(copy, bar)
     before = tree.position()
@@ -111,6 +129,7 @@ def _tree(work: Work, name: str, tree: Files, to: Path) -> tuple[Finding, Digest
     there = copy.digest()
     for index in (to / "files").glob(".*"):  # what a further pass would know
         index.unlink()
+    sizes[name] = copy.size()[1]
     changed = here.differences(there)
     in_use = tree.position() != before and len(changed) <= max(10, there.count // 2)
     seen = f"{there.count} entries, {there.checksum}"
@@ -136,9 +155,9 @@ def _all(to: Path) -> Iterable[Path]:
     return (path for path in (to / "configuration").rglob("*") if path.is_file())
 
 
-def _sums(to: Path, paths: Iterable[Path]) -> dict[str, object]:
+def _sums(to: Path, paths: Iterable[Path]) -> dict[str, dict[str, Any]]:
     """Size and SHA-256 of each file, by its path in the backup.  Trees have digests instead."""
-    found: dict[str, object] = {}
+    found: dict[str, dict[str, Any]] = {}
     for path in sorted(paths):
         summed = sha256()
         with path.open("rb") as file:

@@ -15,7 +15,7 @@ from crossfade.model import Finding, Side
 from crossfade.ports import Parts, Work
 from crossfade.steps._health import time_left, wait_healthy
 
-__all__ = ["GATE_LATER", "begin", "go_back", "stopped"]
+__all__ = ["GATE_LATER", "begin", "end_reads", "go_back", "stopped"]
 
 GATE_LATER = 2.0
 """How much longer the gate waits than the dead-man's switch, in seconds."""
@@ -23,8 +23,10 @@ _PATIENCE = 10.0
 """For how many seconds we try to reach the live side's machine before the switch goes on."""
 
 
-def begin(work: Work, live: Parts, idle: Parts) -> list[Finding]:
+def begin(work: Work, live: Parts, idle: Parts, *, reads: bool = False) -> list[Finding]:
     """Arm the switch, hold, drain, and stop the live side and its jobs; the caller fences its data.
+
+    With ``reads`` the live side goes on, for reads alone, until ``end_reads``.
 
     Before that both sides' programs are loaded, as far as that needs no data: the idle side's to
     start quickly inside the pause, the live side's to be back quickly should we go back."""
@@ -35,12 +37,7 @@ def begin(work: Work, live: Parts, idle: Parts) -> list[Finding]:
     lease = work.limits.lease
     revival = [idle.service.burial(), live.service.revival(), *live.jobs.revival()]
     work.dead_man.arm(revival, lease)
-    work.traffic.hold(
-        lease=lease + GATE_LATER,
-        at_most=work.limits.max_pause,
-        commit_to=idle.installation.side,
-        commit_token=work.dead_man.commit_token,
-    )
+    _hold(work, idle, reads=reads)
     work.pause_began = time.time()
     for parts in (idle, live):
         parts.host.give_up_at(time.monotonic() + time_left(work))
@@ -48,10 +45,38 @@ def begin(work: Work, live: Parts, idle: Parts) -> list[Finding]:
     findings = jobs_off(work, live)
     with work.timed("drain"):
         drained = work.traffic.drain(min(10.0, max(1.0, time_left(work) / 2)))
-    with work.timed("stop"):
-        live.service.stop(work.limits.stop, keep_prepared=True)
+    if not reads:
+        with work.timed("stop"):
+            live.service.stop(work.limits.stop, keep_prepared=True)
     claim = "requests in flight after the drain"
     return [*findings, Finding.equal(claim, 0, drained.in_flight, "gate's count")]
+
+
+def end_reads(work: Work, live: Parts, idle: Parts) -> list[Finding]:
+    """From here on reads wait as well: those in flight are drained, and the live side, which was
+    fenced all the while, is stopped.  After it the caller proves that nothing was written.
+
+    Whoever reads after this reads the idle side, once it serves; so nobody who has seen a new write
+    sees an older state again."""
+    _hold(work, idle, reads=False)
+    with work.timed("drain reads"):
+        drained = work.traffic.drain(min(10.0, max(1.0, time_left(work) / 2)))
+    with work.timed("stop"):
+        # A program that wants to write before it ends would wait for the fence: not for long.
+        patience = min(work.limits.stop, max(1.0, time_left(work) / 4))
+        live.service.stop(patience, keep_prepared=True)
+    claim = "requests in flight after the reads were drained"
+    return [Finding.equal(claim, 0, drained.in_flight, "gate's count"), *stopped(live)]
+
+
+def _hold(work: Work, idle: Parts, *, reads: bool) -> None:
+    work.traffic.hold(
+        lease=work.limits.lease + GATE_LATER,
+        at_most=work.limits.max_pause,
+        commit_to=idle.installation.side,
+        commit_token=work.dead_man.commit_token,
+        reads=reads,
+    )
 
 
 def jobs_off(work: Work, live: Parts) -> list[Finding]:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from crossfade.errors import Failed
 from crossfade.model import Evidence, Finding, PlannedStep, Reversal, Run
 from crossfade.ports import Work
 from crossfade.steps import _keep
@@ -15,7 +16,7 @@ reversal = Reversal.FREE
 def preview(work: Work) -> PlannedStep:
     """How each database will be carried, what that needs, and what it touches."""
     plans = {n: carrier.preview() for n, carrier in work.carriers.items()}
-    needs = _keep.needs(work, [plan.size for plan in plans.values()])
+    needs, needs_kept = _keep.needs(work, [plan.size for plan in plans.values()])
     needs_there: dict[Path, int] = {}
     for plan in plans.values():
         for total, part in ((needs, plan.needs), (needs_there, plan.needs_there)):
@@ -28,6 +29,7 @@ def preview(work: Work) -> PlannedStep:
         touches=tuple(touch for plan in plans.values() for touch in plan.touches),
         needs=needs,
         needs_there=needs_there,
+        needs_kept=needs_kept,
         problems=tuple(problem for plan in plans.values() for problem in plan.problems),
         warnings=(
             *_keep.warnings(work),
@@ -68,7 +70,10 @@ def undo(work: Work) -> Evidence:
     findings = [f for carrier in work.carriers.values() for f in carrier.let_go()]
     left = work.directory / "backup"
     if _keep.keeps(work):
-        work.backups.discard()
+        try:
+            work.backups.discard()
+        except Failed as error:  # its machine is away; doctor names what is there
+            work.tell(f"half of a backup may stay: {error.what}")
         work.here.remove(left)
-        left = work.backups.place
+        left = work.backups.stage
     return Evidence(name, tuple(findings), {"left": str(left)})

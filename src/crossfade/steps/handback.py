@@ -10,17 +10,19 @@ from hashlib import sha256
 from pathlib import Path
 
 from crossfade.errors import Failed
-from crossfade.model import Evidence, Finding, PlannedStep, Reversal
+from crossfade.model import Evidence, Finding, PlannedStep, Reversal, Side
 from crossfade.ports import Work
+from crossfade.steps import _front, _ports
 from crossfade.steps._beside import beside
 from crossfade.steps._health import wait_healthy
+from crossfade.steps._names import lead_names, names_back
 from crossfade.steps._pause import begin, go_back, stopped
 from crossfade.steps._stands import stands
 from crossfade.steps._switch import change_at_boot, hand_jobs, switch_to, take_token
 from crossfade.steps.stop import positions
 from crossfade.steps.switch import keep_fences
 
-__all__ = ["finish", "lossless", "name", "preview", "reversal", "run", "undo"]
+__all__ = ["finish", "lossless", "name", "preview", "reversal", "run", "undo", "would_lose"]
 
 name = "hand-back"
 reversal = Reversal.RESTART
@@ -34,10 +36,16 @@ def preview(work: Work) -> PlannedStep:
     bring = f"export what only the new side has ({count})"
     if lossless(work):
         bring = f"bring what only the new side has to the old one ({count})"
+    names = "point the names back at the gate, and wait until everybody has followed"
+    led = work.names is not None and not work.names.complete(Side.OLD)
     actions = (
+        *((names,) if led else ()),
         "hold requests, let those in flight finish, stop the new side",
+        *_ports.hold_there(work),
         bring,
         "start the old side, ask for its health, switch, release",
+        *_ports.break_there(work, Side.OLD),
+        *(("put the web server's configuration back",) if work.front else ()),
     )
     return PlannedStep(name, actions, reversal, pause=True)
 
@@ -47,11 +55,23 @@ def lossless(work: Work) -> bool:
     return bool(work.carriers) and all(c.way_back().lossless for c in work.carriers.values())
 
 
+def would_lose(work: Work) -> str:
+    """What would stay behind on the new side, in words; empty when nothing would."""
+    state = work.traffic.look()
+    writes: int | str = state.writes_since_switch if state else "an unknown number of"
+    past = work.names is not None and work.names.past_the_gate()
+    if not (writes or past) or lossless(work):
+        return ""
+    more = ", and what came past the gate," if past else ""
+    return f"{writes} acknowledged writes{more}"
+
+
 def run(work: Work) -> Evidence:
     """Hold, drain, stop new, export, start old, commit, switch.
 
     Raises Failed before the commit; the caller then undoes, and the new side serves again."""
-    findings = begin(work, work.new, work.old)
+    findings = names_back(work)
+    findings += begin(work, work.new, work.old)
     with beside(lambda: stopped(work.new)) as seen, work.timed("export"):
         findings += _as_at_fence(work)
         brought, details = _bring_back(work, work.directory / "left-behind")
@@ -83,6 +103,9 @@ def finish(work: Work) -> Evidence:
     work.new.service.stop(work.limits.stop)  # ends the one that was loaded for going on
     for carrier in work.carriers.values():
         findings += carrier.let_go()
+    findings += _front.lead_past(work, Side.OLD)
+    if work.names and not work.names.complete(Side.OLD):
+        findings += lead_names(work, Side.OLD)
     return Evidence(name, tuple(findings), {"pause_ended": ended, "stands": stands(work.new)})
 
 

@@ -2,6 +2,7 @@
 
 from crossfade.model import Evidence, Finding, PlannedStep, Reversal
 from crossfade.ports import Work
+from crossfade.steps._owners import settle_owners
 
 __all__ = ["name", "preview", "reversal", "run", "undo"]
 
@@ -12,13 +13,19 @@ reversal = Reversal.FREE
 def preview(work: Work) -> PlannedStep:
     """How much goes where."""
     total = 0
+    touches: list[str] = []
     actions = [f"restore database {n} for the new side" for n in work.carriers]
     for n, tree in work.old.files.items():
         entries, size = tree.size()
         total += size
+        touches += tree.touches(size)
         actions.append(f"copy {n}: {entries} entries, {size / 1e6:.1f} MB, while in use")
     return PlannedStep(
-        name, tuple(actions), reversal, needs_there={work.new.installation.data: total}
+        name,
+        tuple(actions),
+        reversal,
+        touches=tuple(touches),
+        needs_there={work.new.installation.data: total},
     )
 
 
@@ -26,6 +33,7 @@ def run(work: Work) -> Evidence:
     """Place the copies and bring the trees over."""
     findings: list[Finding] = []
     details: dict[str, object] = {}
+    settle_owners(work)
     for carrier in work.carriers.values():
         findings += carrier.restore(work)
     for n, tree in work.old.files.items():
@@ -35,6 +43,9 @@ def run(work: Work) -> Evidence:
             there = work.new.files[n].digest()
             tree.digest()
         details[n] = {"copied": report.copied, "bytes": report.bytes, "entries": there.count}
+        if report.way:
+            work.tell(f"{n} came {report.way}")
+            details[f"{n} came"] = report.way
         findings.append(
             Finding(
                 f"tree {n} arrived", "a tree", f"{there.count} entries", "new side", there.count > 0

@@ -9,6 +9,8 @@ from typing import BinaryIO
 from crossfade.errors import Failed
 from crossfade.model import Evidence, Finding, PlannedStep, Problem, Reversal, Side
 from crossfade.ports import Work
+from crossfade.steps import _front
+from crossfade.steps._names import not_led
 from crossfade.steps._stands import stands
 
 __all__ = ["name", "preview", "reversal", "run", "undo"]
@@ -27,7 +29,9 @@ def preview(work: Work) -> PlannedStep:
         f"remove the program at {work.old.installation.root}",
         *(f"remove {place}" for place in places),
         *([machine.describe()] if (machine := work.old.machine) else []),
+        *(("put the names' TTLs back",) if work.names else ()),
         *(("archive and remove its jobs",) if work.old.jobs.known() else ()),
+        *(("lead the web server past the gate, to the new side",) if work.front else ()),
     )
     old, new = work.old.installation, work.new.installation
     needed = [new.root, new.config, new.data] if new.host == old.host else []
@@ -42,6 +46,7 @@ def preview(work: Work) -> PlannedStep:
         for inner in needed
         if inner == place or place in inner.parents
     ]
+    problems += not_led(work)
     touches = tuple(f"{place} is removed" for place in places)
     return PlannedStep(name, actions, reversal, touches=touches, problems=tuple(problems))
 
@@ -54,8 +59,11 @@ def run(work: Work) -> Evidence:
             "old-side-serves", "The old side serves; only a side without traffic is retired."
         )
     findings = [Finding.equal("traffic goes to", Side.NEW, state.side, "gate, read back")]
+    if work.names:  # first: while they cannot be put back, nothing is removed
+        findings += work.names.restore_ttl()
     if (machine := work.old.machine) and machine.going():  # so the archive was proven before
         return _ended(work, [*findings, *machine.remove()])
+    findings += _front.lead_past(work, Side.NEW)
     work.old.service.stop(work.limits.stop)
     places = [place for place in old_places(work) if work.old.host.exists(place)]
     for n, carrier in work.carriers.items():

@@ -6,8 +6,8 @@ In a rehearsal there is nothing of the old side to stop: the copy is stopped and
 from collections.abc import Container
 
 from crossfade.model import Evidence, Finding, PlannedStep, Problem, Reversal, Run, Side
-from crossfade.ports import Work
-from crossfade.steps import configure, restore
+from crossfade.ports import ServiceState, Work
+from crossfade.steps import _front, _ports, _reads, configure, restore
 from crossfade.steps._beside import beside
 from crossfade.steps._pause import begin, go_back, stopped
 
@@ -15,30 +15,17 @@ __all__ = ["name", "preview", "reversal", "run", "undo"]
 
 name = "stop"
 reversal = Reversal.RESTART
+_END_JOBS = "crossfade cutover --end-jobs   (it switches them off; set up their like yourself)"
 
 
 def preview(work: Work) -> PlannedStep:
     """What would be stopped, and what is touched on the old side."""
     if work.run is Run.REHEARSAL:
-        return PlannedStep(name, ("stop the rehearsal's copy and remove it",), Reversal.FREE)
+        words = "stop the rehearsal's copy and remove it"
+        return PlannedStep(name, (words,), Reversal.FREE, problems=tuple(_reads.problems(work)))
     old = work.old
     state = old.service.look()
-    health = old.health.run()
-    problems = []
-    if work.traffic.look() is None:
-        seen = Finding(
-            "a gate stands in front", "it runs", f"nothing at {work.traffic.listen}", "gate", False
-        )
-        problems.append(Problem("gate-not-running", seen, "crossfade gate start"))
-    if not (state.running and health.holds):
-        seen = Finding(
-            "the old side runs and is healthy",
-            "it does",
-            f"{state.detail}; {health.observed}",
-            health.source,
-            False,
-        )
-        problems.append(Problem("old-not-running", seen, "crossfade status"))
+    problems = _problems(work, state)
     warnings = []
     if state.foreign:
         warnings.append(
@@ -46,20 +33,26 @@ def preview(work: Work) -> PlannedStep:
             f"going back starts it as {' '.join(old.service.command())!r}"
         )
     jobs, told = old.jobs.found()
+    ending, _ = old.jobs.ending()
     warnings += [
         f"{job} works for the old side and is not handed over: switch it off before the cutover, "
         "and set it up for the new side after it"
         for job in told
     ]
+    front_touches, front_problems, front_warnings = _front.preview(work)
     actions = (
+        *(("lead the web server to the gate, without losing a request",) if front_touches else ()),
         *(f"hand over a job: {job}, switched on after the switch" for job in jobs),
+        *(f"switch off a job that the new side will not have: {job}" for job in ending),
         f"hold requests at {work.traffic.listen}, let those in flight finish",
-        f"stop the old side ({state.detail})",
+        *_ports.hold_there(work),
+        *_reads.actions(work, state.detail),
         "fence its databases, and prove the fence by trying",
     )
     touches = (
+        *front_touches,
         f"the old side's process is stopped; to start it again: {' '.join(old.service.command())}",
-        *(f"a job is switched off: {job.partition(' becomes ')[0]}" for job in jobs),
+        *(f"a job is switched off: {j.partition(' becomes ')[0]}" for j in (*jobs, *ending)),
         *(f"database {n}: {d.traits.fence}" for n, d in old.databases.items()),
     )
     return PlannedStep(
@@ -68,9 +61,38 @@ def preview(work: Work) -> PlannedStep:
         reversal,
         touches=touches,
         pause=True,
-        problems=tuple(problems),
-        warnings=tuple(warnings),
+        problems=(*problems, *front_problems),
+        warnings=(*warnings, *front_warnings),
     )
+
+
+def _problems(work: Work, state: ServiceState) -> list[Problem]:
+    """What keeps the old side, which stands like this, from being stopped."""
+    old = work.old
+    health = old.health.run()
+    problems = [*_no_gate(work), *_not_running(state, health), *_reads.problems(work)]
+    ending, why = old.jobs.ending()
+    if ending:
+        claim = "each job of the old side has its like on the new side"
+        seen = Finding(claim, "it has", f"{why}: {', '.join(ending)}", "cron and timers", False)
+        problems.append(Problem("jobs-end", seen, _END_JOBS))
+    return problems
+
+
+def _no_gate(work: Work) -> list[Problem]:
+    if work.traffic.look() is not None:
+        return []
+    seen = f"nothing at {work.traffic.listen}"
+    finding = Finding("a gate stands in front", "it runs", seen, "gate", False)
+    return [Problem("gate-not-running", finding, "crossfade gate start")]
+
+
+def _not_running(state: ServiceState, health: Finding) -> list[Problem]:
+    if state.running and health.holds:
+        return []
+    claim, seen = "the old side runs and is healthy", f"{state.detail}; {health.observed}"
+    finding = Finding(claim, "it does", seen, health.source, False)
+    return [Problem("old-not-running", finding, "crossfade status")]
 
 
 def run(work: Work) -> Evidence:
@@ -80,15 +102,20 @@ def run(work: Work) -> Evidence:
     work.traffic.ensure(
         {Side.OLD: work.old.installation.address, Side.NEW: work.new.installation.address}
     )
+    _ports.must_be_taken(work)
     work.new.jobs.carry()
-    findings = begin(work, work.old, work.new)
-    with beside(lambda: stopped(work.old)) as seen, work.timed("fence"):
+    led = _front.insert(work)
+    reads = work.limits.reads
+    findings = led + begin(work, work.old, work.new, reads=reads)
+    with beside(lambda: [] if reads else stopped(work.old)) as seen, work.timed("fence"):
         for database in work.old.databases.values():
             work.held.callback(database.fence().close)
         with beside(lambda: positions(work)) as at_fence:
             findings += [database.prove_fence() for database in work.old.databases.values()]
         marks = at_fence()
     findings += seen()
+    if reads:
+        findings.append(_reads.answered(work.old))
     return Evidence(name, tuple(findings), {"positions": marks, "pause_began": work.pause_began})
 
 
@@ -98,8 +125,10 @@ def undo(work: Work) -> Evidence:
         return _end_rehearsal(work)
     if work.dead_man.state() == "none":  # the pause never began
         work.new.service.stop(timeout=3.0)
-        return Evidence(name, (Finding.equal("the pause", "not begun", "not begun", "token"),))
-    return Evidence(name, tuple(go_back(work, work.old, work.new)))
+        findings = [Finding.equal("the pause", "not begun", "not begun", "token")]
+    else:
+        findings = go_back(work, work.old, work.new)
+    return Evidence(name, (*findings, *_front.take_back(work)))
 
 
 def positions(work: Work, without: Container[str] = ()) -> dict[str, str]:

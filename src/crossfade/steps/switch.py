@@ -8,26 +8,51 @@ out and switches by itself.
 import time
 
 from crossfade.errors import Failed
-from crossfade.model import Evidence, Finding, PlannedStep, Reversal
-from crossfade.ports import Parts, Work
+from crossfade.model import Evidence, Finding, PlannedStep, Reversal, Side
+from crossfade.ports import Work
+from crossfade.steps import _ports
+from crossfade.steps._names import lead_names
 from crossfade.steps._switch import change_at_boot, hand_jobs, switch_to, take_token
+from crossfade.steps._watch import watch
 
-__all__ = ["finish", "keep_fences", "name", "preview", "reversal", "run", "undo", "watch"]
+__all__ = ["finish", "keep_fences", "name", "preview", "reversal", "run", "undo"]
 
 name = "switch"
 reversal = Reversal.LOSES_WRITES
+_BLIND = (
+    "this gate does not count who still comes to the old address, so retiring will take "
+    "--despite-stragglers"
+)
 
 
 def preview(work: Work) -> PlannedStep:
     """What is switched, and what going back costs from here on."""
     actions = (
         f"commit; point {work.traffic.listen} at {work.new.installation.address}; release",
-        f"watch for {work.limits.watch:.0f} s",
+        f"watch for {work.limits.watch:.0f} s{_goes_back(work)}",
+        *_ports.break_there(work, Side.NEW),
+        *(work.names.actions() if work.names else ()),
         *(f"remove the older backup {b.path}" for b in work.backups.surplus(_coming(work))),
     )
     boots = "the old side is no longer started at boot (after a rollback it is again)"
     touches = (boots,) if work.old.service.at_boot() else ()
-    return PlannedStep(name, actions, reversal, touches=touches, pause=True)
+    problems = work.names.problems() if work.names else ()
+    blind = work.names is not None and not work.traffic.traits.counts_late
+    return PlannedStep(
+        name,
+        actions,
+        reversal,
+        touches=touches,
+        pause=True,
+        problems=problems,
+        warnings=(_BLIND,) if blind else (),
+    )
+
+
+def _goes_back(work: Work) -> str:
+    if not work.limits.heed.go_back:
+        return ""
+    return "; go back by itself when the new side is much worse and nothing is lost by it"
 
 
 def run(work: Work) -> Evidence:
@@ -56,10 +81,16 @@ def finish(work: Work) -> Evidence:
     findings += hand_jobs(work.new, work.old)
     change_at_boot(work.new, work.old)
     work.old.service.stop(work.limits.stop)  # ends the one that was loaded for going back
-    findings += watch(work, work.new)
+    watched, too_bad = watch(work, work.new)
+    findings += watched
+    goes_back = bool(too_bad) and work.limits.heed.go_back
+    details = {"pause_ended": ended, "too_bad": too_bad, "goes_back": goes_back}
+    if goes_back:  # the names and the older backups stay as they are
+        return Evidence(name, tuple(findings), details)
+    findings += lead_names(work, Side.NEW)
     if work.backups.wanted:
         work.here.remove(work.directory / "backup")  # what the restore took; the kept one stays
-    return Evidence(name, (*findings, *_thin_out(work)), {"pause_ended": ended})
+    return Evidence(name, (*findings, *_thin_out(work)), details)
 
 
 def _coming(work: Work) -> str:
@@ -69,10 +100,11 @@ def _coming(work: Work) -> str:
 
 def _thin_out(work: Work) -> list[Finding]:
     """Older upgrades' backups go.  What cannot be removed is told, and no reason to fail."""
-    wanted = [backup.path.name for backup in work.backups.surplus()]
-    if not wanted:
-        return []
+    wanted: list[str] = []
     try:
+        wanted = [backup.path.name for backup in work.backups.surplus()]
+        if not wanted:
+            return []
         seen = ", ".join(work.backups.thin_out())
     except Failed as error:
         seen = f"{error.what} {error.where}"
@@ -86,24 +118,6 @@ def keep_fences(work: Work) -> None:
     for database in work.old.databases.values():
         if database.traits.keeps_fence:
             database.fence().keep()
-
-
-def watch(work: Work, live: Parts) -> list[Finding]:
-    """Stay a while: health, and requests that the gate could not get answered."""
-    before = work.traffic.look()
-    until = time.monotonic() + work.limits.watch
-    asked = missed = 0
-    with work.timed("watch"):
-        while time.monotonic() < until:
-            asked, missed = asked + 1, missed + (not live.health.run().holds)
-            time.sleep(min(0.5, work.limits.watch / 5))
-    after = work.traffic.look()
-    failed = after.failed - before.failed if before and after else -1
-    health = f"{asked} times asked"
-    return [
-        Finding.equal("health answers missed after the switch", 0, missed, health),
-        Finding.equal("requests that the gate failed", 0, failed, "gate's count while watching"),
-    ]
 
 
 def undo(work: Work) -> Evidence:

@@ -7,6 +7,7 @@ from crossfade.model import Evidence, Finding, PlannedStep, Reversal
 from crossfade.ports import Carrying, Work
 from crossfade.steps._beside import beside
 from crossfade.steps._carry import carry_and_start
+from crossfade.steps._pause import end_reads
 from crossfade.steps.stop import positions
 
 __all__ = ["name", "preview", "reversal", "run", "undo"]
@@ -21,6 +22,7 @@ def preview(work: Work) -> PlannedStep:
         *(_last(n, carrier.preview()) for n, carrier in work.carriers.items()),
         *(f"copy what changed in {n}" for n in work.old.files),
         "prove that both sides are equal; start the new version; check it",
+        *(("hold reads as well, drain them, stop the old side",) if work.limits.reads else ()),
     )
     return PlannedStep(name, actions, reversal, pause=True)
 
@@ -28,6 +30,8 @@ def preview(work: Work) -> PlannedStep:
 def run(work: Work) -> Evidence:
     """Carry, start, check; and prove that nobody wrote to the old side meanwhile."""
     findings = carry_and_start(work)
+    if work.limits.reads:
+        findings += end_reads(work, work.old, work.new)
     with beside(work.old.service.look) as seen:
         findings += unchanged(work.at_fence(), positions(work))
     state = seen()  # a supervisor may have started it again

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from crossfade.gateway.tls import TlsError, leaf_of, peer_of
+from crossfade.manifest import TlsSpec
 from crossfade.model import Address, Finding
 
 __all__ = ["HttpCheck", "HttpQuestion"]
@@ -45,12 +48,15 @@ class HttpQuestion:
 
 
 class HttpCheck:
-    """One question to one address."""
+    """One question to one address; with ``tls`` by HTTPS."""
 
-    def __init__(self, name: str, address: Address, question: HttpQuestion) -> None:
+    def __init__(
+        self, name: str, address: Address, question: HttpQuestion, tls: TlsSpec | None = None
+    ) -> None:
         self.name = name
         self.address = address
         self.question = question
+        self._tls = tls
 
     def run(self) -> Finding:
         """Ask once.  An application that does not answer makes a finding that does not hold."""
@@ -60,14 +66,17 @@ class HttpCheck:
             connection = http.client.HTTPConnection(
                 self.address.host, self.address.port, timeout=ask.timeout
             )
+            if self._tls:
+                connection.sock = _secured(self._tls, self.address, ask.timeout)
             try:
                 connection.request("GET", ask.path, headers=dict(ask.headers))
                 answer = connection.getresponse()
                 body = answer.read(_LIMIT)
             finally:
                 connection.close()
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, http.client.HTTPException, TlsError) as error:
             seen = f"no answer: {error.__class__.__name__}"
+            seen += f" ({error.what})" if isinstance(error, TlsError) else ""
             return Finding(self.name, ask.expected, seen, source, holds=False)
         observed = [f"status {answer.status}"]
         holds = answer.status == ask.status
@@ -84,6 +93,22 @@ class HttpCheck:
             observed.append(f"{ask.json} = {str(value)[:80]}" if found else f"no {ask.json}")
             holds = holds and found and (not ask.compares or ask.equals == value)
         return Finding(self.name, ask.expected, ", ".join(observed), source, holds)
+
+
+def _secured(tls: TlsSpec, address: Address, timeout: float) -> socket.socket:
+    """A connection by TLS to a side that has the certificate that it should have.  Raises OSError,
+    TlsError."""
+    peer = peer_of(leaf_of(tls.certificate), tls.trust, tls.name)
+    plain = socket.create_connection((address.host, address.port), timeout)
+    try:
+        made = peer.context.wrap_socket(plain, server_hostname=peer.name or address.host)
+        if not peer.accepts(made.getpeercert(binary_form=True)):
+            made.close()
+            raise TlsError("tls-stranger", "it has another certificate than traffic.tls names")
+    except BaseException:
+        plain.close()
+        raise
+    return made
 
 
 def _at(body: bytes, path: str) -> tuple[bool, object]:

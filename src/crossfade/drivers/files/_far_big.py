@@ -10,42 +10,32 @@ import stat
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
-from pathlib import Path
 from typing import Final
 
-from crossfade.drivers.files._far_hash import Terms
+from crossfade.drivers.files._far_hash import BLOCK, Hashes, Terms
 from crossfade.drivers.files._far_pump import Pump
-from crossfade.drivers.files._far_scan import ARRIVING, FarEntry
+from crossfade.drivers.files._far_scan import ARRIVING, FarEntry, Seen, nanoseconds
 from crossfade.drivers.files.entries import parent_of
-from crossfade.ports import Host
 
-__all__ = ["BIG", "Big"]
+__all__ = ["Big"]
 
-BIG: Final = 64 << 20
-"""Files of more bytes are sent block by block."""
-
-_BLOCK: Final = 4 << 20
 _RUNS: Final = 500
 _LONGEST: Final = 7 * 86400.0
 
-# $1 the tree, $2 the partial one, $3 the file's present name, $4 the kind of a tree that arrives.
+# $1 the tree, $2 the partial one, $3 the file's present name.  Says the size of what is there; and
+# if that was just copied, what the present file is, which is its key if nobody wrote meanwhile.
 _BEGIN: Final = r"""
-LC_ALL=C; export LC_ALL; umask 077
-cd "$1" || exit 1
+LC_ALL=C; export LC_ALL; umask 077; key=
+mkdir -p -- "$1" && cd "$1" || exit 1
 if [ ! -f "$2" ]; then
     mkdir -p "${2%/*}" || exit 1
-    if [ -f "./$3" ] && [ ! -L "./$3" ]; then cp --reflink=auto --sparse=auto -- "./$3" "$2"; fi
+    if [ -f "./$3" ] && [ ! -L "./$3" ]; then
+        cp --reflink=auto --sparse=auto -- "./$3" "$2" && key=$(stat -c '%d %i %s %.9Y %.9Z' "./$3")
+    fi
 fi
 if [ -f "$2" ]; then stat -c %s "$2"; else echo 0; fi
+echo "$key"
 """
-
-# $1 the file, $2 how many bytes of it, $3 the block's size, $4 the program; nothing without it.
-_SUMS: Final = r"""
-LC_ALL=C; export LC_ALL
-command -v "$4" >/dev/null 2>&1 || exit 0
-head -c "$2" <"$1" | split -b "$3" --filter="$4"
-"""
-_PROGRAMS: Final = ("b2sum", "sha256sum")  # the first is quicker, and missing before coreutils 8.26
 
 # $1 the file, $2 the block's size, then pairs: first block and number of blocks.
 _READ: Final = r"""
@@ -79,13 +69,17 @@ touch -m -d "$6" "$2" && mv -f -T -- "$2" "./{ARRIVING}/tree/$3"
 
 
 class Big:
-    """Sends one big file after the other."""
+    """Sends one big file after the other, from one tree to another, as both were seen."""
 
     def __init__(
-        self, source: tuple[Host, Path], target: tuple[Host, Path], terms: Terms, pump: Pump
+        self,
+        trees: tuple[Hashes, Hashes],
+        seen: tuple[Seen, Seen],
+        terms: Terms,
+        pump: Pump,
     ) -> None:
-        self._old, self._from = source
-        self._new, self._to = target
+        self._from, self._to = trees
+        self._seen, self._there = seen
         self._terms, self._pump = terms, pump
 
     def send(self, name: str, entry: FarEntry) -> int:
@@ -93,19 +87,52 @@ class Big:
         mark = repr((name, entry.inode, entry.size, entry.mtime))
         word = sha256(mark.encode("utf-8", "surrogateescape")).hexdigest()[:32]
         partial = f"{ARRIVING}/big/{word}"
-        there = str(self._to / partial)
-        begin = ("sh", "-c", _BEGIN, "crossfade", str(self._to), f"./{partial}", name)
-        had = int(self._new.run(begin, timeout=_LONGEST).out)
-        runs, sent = self._missing(str(self._from / name), there, entry.size, had)
-        self._pump.prepare(self._old, self._new, sent)
+        there = str(self._to.path / partial)
+        had, proven = self._proven(name, entry, partial)
+        blocks = range(-(-entry.size // BLOCK))
+        wanted = [number for number in blocks if number not in proven]
+        runs = list(_runs(wanted))
+        sent = sum(min(BLOCK, entry.size - number * BLOCK) for number in wanted)
+        self._pump.prepare(self._from.host, self._to.host, sent)
         kind = "notrunc" if had else "notrunc,sparse"
         for at in range(0, len(runs), _RUNS):
             words = [str(number) for run in runs[at : at + _RUNS] for number in run]
-            out = ("sh", "-c", _READ, "crossfade", str(self._from / name), str(_BLOCK), *words)
-            into = ("sh", "-c", _WRITE, "crossfade", there, str(_BLOCK), kind, *words)
-            self._pump.join(self._old, out, self._new, into)
+            here = str(self._from.path / name)
+            out = ("sh", "-c", _READ, "crossfade", here, str(BLOCK), *words)
+            into = ("sh", "-c", _WRITE, "crossfade", there, str(BLOCK), kind, *words)
+            self._pump.join(self._from.host, out, self._to.host, into)
         self._end(name, entry, partial)
         return sent
+
+    def _proven(self, name: str, entry: FarEntry, partial: str) -> tuple[int, set[int]]:
+        """How many bytes are there already, and the numbers of the blocks that are, whole."""
+        present = self._there.entries.get(name)
+        with ThreadPoolExecutor(2) as pool:
+            present_ = present is not None and stat.S_ISREG(present.mode) and present.size > 0
+            asked = pool.submit(self._from.blocks, self._seen, name) if present_ else None
+            had, theirs = self._begin(name, partial)
+            common = min(entry.size, had)
+            if not common:
+                return had, set()
+            if asked is None:  # an earlier try left a part of it
+                asked = pool.submit(self._from.blocks_at, self._from.path / name, common)
+            theirs = theirs or self._to.blocks_at(self._to.path / partial, common)
+            ours = asked.result()
+        both = enumerate(zip(ours, theirs, strict=False))
+        alike = {number for number, (one, two) in both if one == two}
+        return had, {n for n in alike if min((n + 1) * BLOCK, entry.size) <= common}
+
+    def _begin(self, name: str, partial: str) -> tuple[int, list[bytes]]:
+        """How many bytes are there; and if they are a copy of the present file, and nobody has
+        written to that since its blocks were read, their checksums."""
+        begin = ("sh", "-c", _BEGIN, "crossfade", str(self._to.path), f"./{partial}", name)
+        size, key = self._to.host.run(begin, timeout=_LONGEST).out.split(b"\n")[:2]
+        had, words = int(size), key.split()
+        if not words or int(words[2]) != had:
+            return had, []
+        device, inode, length = (int(word) for word in words[:3])
+        now = device, inode, length, nanoseconds(words[3]), nanoseconds(words[4])
+        return had, self._to.known_blocks(name, now)
 
     def _end(self, name: str, entry: FarEntry, partial: str) -> None:
         """Give it its metadata, its time last: what has its time is whole."""
@@ -120,37 +147,8 @@ class Big:
             owner,
             f"{entry.owner}:{entry.group}",
         )
-        self._new.run(("sh", "-c", _END, "crossfade", str(self._to), *words), timeout=_LONGEST)
-
-    def _missing(self, here: str, there: str, size: int, had: int) -> tuple[list[list[int]], int]:
-        """Which runs of blocks have to be sent, and their bytes."""
-        common = min(size, had)
-        ours: list[bytes] = []
-        theirs: list[bytes] = []
-        for program in _PROGRAMS if common else ():
-            with ThreadPoolExecutor(2) as pool:
-                asked = [
-                    pool.submit(_sums, host, path, common, program)
-                    for host, path in ((self._old, here), (self._new, there))
-                ]
-                ours, theirs = (one.result() for one in asked)
-            if ours and theirs:
-                break
-        blocks = -(-size // _BLOCK)
-        wanted = [n for n in range(blocks) if not _proven(n, ours, theirs, common, size)]
-        return list(_runs(wanted)), sum(min(_BLOCK, size - n * _BLOCK) for n in wanted)
-
-
-def _sums(host: Host, path: str, count: int, program: str) -> list[bytes]:
-    argv = ("sh", "-c", _SUMS, "crossfade", path, str(count), str(_BLOCK), program)
-    with host.reading(argv) as stream:
-        return stream.read().split(b"\n")[:-1]
-
-
-def _proven(block: int, ours: list[bytes], theirs: list[bytes], common: int, size: int) -> bool:
-    """Whether a block is there already, whole."""
-    end = min((block + 1) * _BLOCK, size)
-    return end <= common and block < min(len(ours), len(theirs)) and ours[block] == theirs[block]
+        argv = ("sh", "-c", _END, "crossfade", str(self._to.path), *words)
+        self._to.host.run(argv, timeout=_LONGEST)
 
 
 def _runs(blocks: list[int]) -> Iterator[list[int]]:

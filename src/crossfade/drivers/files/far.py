@@ -17,7 +17,9 @@ from typing import Final
 from crossfade.drivers.files._far_hash import Hashes, Terms, digest_of
 from crossfade.drivers.files._far_scan import Known, Seen, look
 from crossfade.drivers.files._far_send import Sender
-from crossfade.drivers.files._far_work import Memory, work_for
+from crossfade.drivers.files._far_squeeze import WORTH_A_TRIAL
+from crossfade.drivers.files._far_straight import Straights, straight_in_words
+from crossfade.drivers.files._far_work import FarWork, Memory, work_for
 from crossfade.errors import Failed
 from crossfade.model import Digest
 from crossfade.ports import CopyReport, Files, Host, Progress
@@ -49,7 +51,9 @@ class FarTree:
 
     ``rate`` is how many bytes a second this object's first copy to a target sends at most; 0 means
     as many as go.  Later passes bring what changed meanwhile, maybe inside the pause, and keep no
-    rate.  ``patience`` is for how many seconds a link that drops is waited for, each time anew.
+    rate.  ``straights`` has the ways straight to another machine; without it every byte comes
+    through this one.  ``patience`` is for how many seconds a link that drops is waited for, each
+    time anew.
     """
 
     def __init__(
@@ -60,6 +64,7 @@ class FarTree:
         *,
         local: Host | None = None,
         rate: int = 0,
+        straights: Straights | None = None,
         patience: float = 60.0,
     ) -> None:
         self.name = name
@@ -69,11 +74,18 @@ class FarTree:
         self.skipped: tuple[str, ...] = ()
         """Sockets and devices that the last copy left out, each with its kind."""
         self._rate = rate
+        self._straights = straights
         self._patience = patience
         self._hashes = Hashes(host, path)
-        self._known: Known = {}
+        self._known = Known()
         self._terms: Terms | None = None
+        self._account = ""
         self._memory: dict[tuple[str, Path], Memory] = {}
+
+    def belong_to(self, account: str) -> None:
+        """Copies to this tree give everything in it to ``account``, as chown has it; what it
+        belonged to in the other tree does not count, and is not compared."""
+        self._account = account
 
     def size(self) -> tuple[int, int]:
         """Entries, and bytes as programs see them (holes count, further hard links do not)."""
@@ -106,6 +118,12 @@ class FarTree:
             patience=self._patience,
         )
 
+    def touches(self, size: int) -> tuple[str, ...]:
+        """What a straight way needs for as long as it is used."""
+        if self._straights is None or size < WORTH_A_TRIAL // 2:  # it may grow until it is copied
+            return ()
+        return (straight_in_words(self.host.name),)
+
     def digest(self) -> Digest:
         """Every entry with its kind, content, mode, time, links, and owner where the last copy
         could carry it.  Called again on the same object, it hashes only what changed."""
@@ -126,7 +144,7 @@ class FarTree:
 
     def _seen(self) -> Seen:
         seen = look(self.host, self.path, self.name, self._known)
-        if seen is None:
+        if seen.missing:
             what = f"There is no tree {self.path} on {self.host.name}."
             raise Failed("tree-missing", what, where=f"tree {self.name}")
         return seen
@@ -149,7 +167,9 @@ class FarTree:
 
         while True:
             try:
-                return self._pass(target, told, keep=keep)
+                report = self._pass(target, told, keep=keep)
+                target._give()
+                return report
             except Failed as failed:
                 if failed.code not in _PASSING or time.monotonic() - last > self._patience:
                     raise
@@ -176,16 +196,12 @@ class FarTree:
             theirs = pool.submit(look, target.host, target.path, self.name, target._known)
             source, there = self._seen(), theirs.result()
         self.skipped = source.skipped
-        fresh = there is None
-        if there is None:
-            target.host.make_directory(target.path)
-            there = target._seen()
         terms = self._agree(target, source, there)
         memory = self._memory.setdefault((target.host.name, target.path), {})
         both = self._hashes, target._hashes
         work = work_for(source, there, both, terms, memory, keep=keep)
         if not (work.send or work.directories or work.remove):
-            self._remember(memory, source, there, work.same, [])
+            self._remember(memory, source, there, work, [])
             return CopyReport(0, 0, 0)
         done, total = 0, sum(source.entries[name].size for name in work.send)
 
@@ -194,51 +210,66 @@ class FarTree:
             done += count
             progress(min(done, total), total)
 
+        rate = 0 if memory else self._rate
         sender = Sender(
-            (self.host, self.path),
-            (target.host, target.path),
-            source,
+            both,
+            (source, there),
             terms=terms,
-            rate=0 if memory else self._rate,
+            rate=rate,
             told=told,
+            straights=self._straights,
         )
-        arrived = set() if fresh else sender.arrived(self.name)
-        everything = not arrived and not work.same and not keep
+        arrived = sender.arrived()
+        everything = not (arrived or work.unchanged or work.same or keep)
         try:
             sender.send(work, arrived, everything=everything)
-            sender.place(work)
         except Failed as failed:
             raise self._explained(failed, target) from failed
+        finally:
+            sender.close()
         sent = [*work.directories, *(n for n in work.send if n not in arrived)]
-        self._remember(memory, source, there, work.same, sent)
-        return CopyReport(work.changed, work.removed, work.new)
+        self._remember(memory, source, there, work, sent)
+        return CopyReport(work.changed, work.removed, work.new, sender.way)
 
     def _remember(
-        self, memory: Memory, source: Seen, target: Seen, same: list[str], sent: list[str]
+        self, memory: Memory, source: Seen, target: Seen, work: FarWork, sent: list[str]
     ) -> None:
         """What needs no look the next time: equal, and any further write would be seen.  What was
         sent is compared the next time, by checksums that are mostly known by then."""
-        memory.clear()
+        for name in memory.keys() - work.unchanged:
+            del memory[name]
         for name in sent:
-            one = source.entries[name]
-            memory[name] = (one.key, (), False)
-        for name in same:
+            memory[name] = (source.entries[name], None, False)
+        for name in work.same:
             one, two = source.entries[name], target.entries[name]
-            memory[name] = (one.key, two.key, source.settled(one))
+            memory[name] = (one, two, source.settled(one))
+
+    def _give(self) -> None:
+        """Give what came to the account that it belongs to; what is its own is left untouched."""
+        if not self._account:
+            return
+        user = self._account.partition(":")[0]
+        # a bare number need not be an account, so it has no group to look up
+        whole = ":" in self._account or self._account.isdigit()
+        owner = self._account if whole else f"{user}:"
+        give = ("chown", "--no-dereference", "--", owner, "{}", "+")
+        self.host.run(("find", str(self.path), "!", "-user", user, "-exec", *give))
 
     def _agree(self, target: FarTree, source: Seen, there: Seen) -> Terms:
         """What both sides can be compared by: from now on both digests use it."""
-        owners = source.root and there.root
+        owners = source.root and there.root and not target._account
         if not owners:
             terms = Terms(owners=False)
         else:
             entries = source.entries.values()
-            names = {f"u{e.user}" for e in entries} | {f"g{e.group_name}" for e in entries}
-            argv = ("sh", "-c", _KNOWN, "crossfade", *sorted(names))
+            users, teams = {e.user for e in entries}, {e.group_name for e in entries}
+            names = {f"u{one}" for one in users} | {f"g{one}" for one in teams}
             if self._terms is not None and self._terms.users == frozenset(names):
                 return self._terms
-            same = self.host is target.host
-            known = names if same else set(target.host.run(argv).out.decode().split("\n"))
+            known = names if self.host is target.host else target._known.accounts()
+            if names - known:  # not all accounts are in every list of them
+                argv = ("sh", "-c", _KNOWN, "crossfade", *sorted(names - known))
+                known |= set(target.host.run(argv).out.decode().split("\n"))
             terms = Terms(owners=True, users=frozenset(known & names))
         self._terms = target._terms = terms
         return terms

@@ -87,6 +87,10 @@ class TreeFiles:
         with self._root() as source, Root(target.path) as there:
             return Mirror(source, there, Index(self.path, target.path)).run(keep=True)
 
+    def belong_to(self, account: str) -> None:
+        """Both programs run as we do where this is used; for another account there is FarTree."""
+        raise TypeError(f"tree {self.name} is not for {account}")
+
     def here(self, path: Path) -> Files:
         """A tree of the same kind at another path of this machine."""
         return TreeFiles(self.name, path, rsync=self._rsync)
@@ -101,6 +105,10 @@ class TreeFiles:
         total = sum(entry.size for entry in entries.values() if stat.S_ISREG(entry.mode))
         report = bulk.copy(self._rsync, self.path.resolve(), target.path, total, progress)
         return report, Before(entries, looked_at) if empty else None
+
+    def touches(self, size: int) -> tuple[str, ...]:
+        """Nothing."""
+        return ()
 
     def digest(self) -> Digest:
         """Every entry with its kind, content, owner, mode, times, links and extended attributes.

@@ -70,6 +70,10 @@ class SshHost:
         other._asking = self._asking.by(_account(sudo))
         return other
 
+    def by_login(self) -> SshHost:
+        """The same host, with everything done as the account that logs in."""
+        return self.acting_as(False)
+
     def give_up_at(self, moment: float | None) -> None:
         """Patience ends at this moment (``time.monotonic()``) at the latest, for everybody who
         shares the connection; None: it is as long as was given."""

@@ -14,7 +14,7 @@ from crossfade.drivers.containers import LABEL
 from crossfade.errors import Failed
 from crossfade.manifest import is_pinned
 
-__all__ = ["PROJECT", "SERVICE", "Second", "second_project"]
+__all__ = ["PROJECT", "SERVICE", "Second", "in_the_way", "second_project"]
 
 PROJECT: Final = "com.docker.compose.project"
 SERVICE: Final = "com.docker.compose.service"
@@ -26,7 +26,7 @@ _OF_ONE: Final = ("build", "mac_address", "container_name", "ports", "pull_polic
 class Second:
     """What is otherwise in the second project: its name, the application's service, and what the
     new container of that is made with, as an engine describes it.  fresh names the other services
-    that may begin with empty volumes."""
+    that may begin with empty volumes, or single volumes of theirs."""
 
     project: str
     upgrade: str
@@ -114,20 +114,8 @@ def _companion(
     volumes: dict[str, Any],
 ) -> dict[str, Any]:
     """Another service, which begins anew and has nothing in common with the first project's."""
-    writes = {_source(one) for one in container.get("Mounts") or () if one.get("RW", True)}
-    shared = writes & {_source(one) for one in app.get("Mounts") or ()}
-    if container["Image"] == app["Image"] or shared:
-        what = (
-            f"The service {name} runs the application's image or writes to its volumes, and "
-            "Crossfade stops and starts one service only: it would write on during the pause."
-        )
-        raise Failed("compose-service-writes", what, where=f"service {name}")
-    if writes and name not in second.fresh:
-        what = (
-            f"The service {name} keeps data in {', '.join(sorted(writes))}, and Crossfade would "
-            "not carry them over: it does so for the application's own volumes."
-        )
-        raise Failed("compose-data-stays", what, where=f"service {name}")
+    if problem := in_the_way(name, container, app, second.fresh):
+        raise problem
     mounts = []
     for one in container.get("Mounts") or ():
         source = _source(one)
@@ -142,6 +130,28 @@ def _companion(
         mounts.append(_mounted(one["Type"], source, one))
     image = str(container["Config"]["Image"])
     return {"image": image if is_pinned(image) else container["Image"], "volumes": mounts}
+
+
+def in_the_way(
+    name: str, container: Mapping[str, Any], app: Mapping[str, Any], fresh: Collection[str]
+) -> Failed | None:
+    """Why the project of another service cannot be upgraded beside it; None when it can."""
+    writes = {_source(one) for one in container.get("Mounts") or () if one.get("RW", True)}
+    shared = writes & {_source(one) for one in app.get("Mounts") or ()}
+    if container["Image"] == app["Image"] or shared:
+        what = (
+            f"The service {name} runs the application's image or writes to its volumes, and "
+            "Crossfade stops and starts one service only: it would write on during the pause."
+        )
+        return Failed("compose-service-writes", what, where=f"service {name}")
+    left = sorted(writes - set(fresh)) if name not in fresh else []
+    if left:
+        what = (
+            f"The service {name} keeps data in {', '.join(left)}, and Crossfade would "
+            "not carry them over: it does so for the application's own volumes."
+        )
+        return Failed("compose-data-stays", what, where=f"service {name}")
+    return None
 
 
 def _source(mount: Mapping[str, Any]) -> str:

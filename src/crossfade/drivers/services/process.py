@@ -223,6 +223,10 @@ class ProcessService:
     def set_at_boot(self, on: bool) -> None:
         """Nothing to say it to."""
 
+    def account(self) -> str:
+        """It runs as we do."""
+        return ""
+
     def own(self, paths: Sequence[Path]) -> None:
         """It runs as we do."""
 

@@ -8,14 +8,24 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from crossfade.drivers.traffic._tls import as_words, must_be_served, must_be_usable
 from crossfade.errors import Failed
+from crossfade.manifest import TlsSpec
 from crossfade.model import Address, Side
-from crossfade.ports import TrafficState, TrafficTraits
+from crossfade.ports import (
+    PACE,
+    Late,
+    Measured,
+    PortState,
+    RelayedPort,
+    TrafficState,
+    TrafficTraits,
+)
 
 __all__ = ["GatewayTraffic"]
 
@@ -35,17 +45,31 @@ class _NotRunning(Exception):
 
 
 class GatewayTraffic:
-    """The built-in gate that listens at ``listen``.
+    """The built-in gate that listens at ``listen``, with ``tls`` for clients that speak TLS.
 
     directory holds its socket (gate.sock), state (gate.state), log (gate.log) and process id
-    (gate.pid); it is made when missing, with mode 0700.
+    (gate.pid); it is made when missing, with mode 0700.  metrics is where its counters are handed
+    out besides; ports are those whose connections it passes on as they are.
     """
 
-    traits = TrafficTraits(hold=True, exact_drain=True, settles_in=0.0)
+    traits = TrafficTraits(
+        hold=True, exact_drain=True, settles_in=0.0, counts_late=True, passes_reads=True
+    )
 
-    def __init__(self, listen: Address, directory: Path) -> None:
+    def __init__(
+        self,
+        listen: Address,
+        directory: Path,
+        *,
+        tls: TlsSpec | None = None,
+        metrics: Address | None = None,
+        ports: Sequence[RelayedPort] = (),
+    ) -> None:
         self.listen = listen
         self.directory = directory
+        self.tls = tls
+        self._metrics = metrics
+        self.ports = tuple(ports)
 
     def look(self) -> TrafficState | None:
         """How it stands; None when it does not run."""
@@ -56,11 +80,29 @@ class GatewayTraffic:
 
     def ensure(self, targets: Mapping[Side, Address]) -> None:
         """Make sure that it runs and knows both addresses; see the port."""
-        if self.look() is None:
+        try:
+            served = self._ask({"do": "status"}).get("certificate")  # an older gate has none
+        except _NotRunning:
+            if self.tls:
+                must_be_usable(self.tls)
             self._start(targets)
+        else:
+            must_be_served(self.tls, served, self.listen)
         self._tell({"do": "targets", **{side.value: str(targets[side]) for side in Side}})
+        with suppress(Failed):  # nobody's requests hang on it; ``look`` tells where it is
+            self._tell({"do": "metrics-at", "at": str(self._metrics) if self._metrics else None})
+        with suppress(Failed):  # requests come first, also on the way back; ``look`` tells why not
+            self._tell({"do": "ports", "ports": [port.as_json() for port in self.ports]})
 
-    def hold(self, *, lease: float, at_most: float, commit_to: Side, commit_token: Path) -> None:
+    def hold(
+        self,
+        *,
+        lease: float,
+        at_most: float,
+        commit_to: Side,
+        commit_token: Path,
+        reads: bool = False,
+    ) -> None:
         """Make requests wait; see the port.  Held already: renews the lease, takes the token."""
         self._tell(
             {
@@ -69,6 +111,7 @@ class GatewayTraffic:
                 "at_most": at_most,
                 "commit_to": commit_to.value,
                 "commit_token": str(commit_token.absolute()),
+                "reads": reads,
             }
         )
 
@@ -89,13 +132,39 @@ class GatewayTraffic:
             return
         self._tell({"do": "switch", "side": side.value})
 
-    def release(self, pace: int = 64) -> None:
+    def release(self, pace: int = PACE) -> None:
         """Let waiting requests go, at most ``pace`` in flight at once at first."""
         self._tell({"do": "release", "pace": pace})
+
+    def metrics(self) -> str:
+        """The gate's counters in Prometheus' text format."""
+        return str(self._tell({"do": "metrics"})["text"])
 
     def record(self, path: Path | None) -> None:
         """Write a line for every request to ``path`` from now on; None ends it."""
         self._tell({"do": "record", "path": None if path is None else str(path.absolute())})
+
+    def expect(self, token: str) -> int:
+        """How many requests with this token in the field ``X-Crossfade-Token`` have come since it
+        was first expected.  One token at a time; only letters and digits."""
+        return int(self._tell({"do": "expect", "token": token})["came"])
+
+    def farewell(self, on: bool) -> int:
+        """Ask clients to leave from now on, by ``Connection: close`` in the next answer, and end
+        idle connections; or stop that.  How many connections there are."""
+        return int(self._tell({"do": "farewell", "on": on})["clients"])
+
+    def count_late(self, since: float | None, names: Sequence[str] = ()) -> None:
+        """Count who comes from now on, by name and address; None ends it.  See the port."""
+        self._tell({"do": "count-late", "since": since, "names": list(names)})
+
+    def install(self, targets: Mapping[Side, Address], *, act: bool) -> str:
+        """Nothing: it is a process of its own."""
+        return ""
+
+    def leave(self, side: Side, *, act: bool) -> str:
+        """Nothing: it goes on, in front of the side that serves."""
+        return ""
 
     def stop(self) -> None:
         """End the gate's process.  Fine when it does not run."""
@@ -187,6 +256,7 @@ class GatewayTraffic:
         argv += ["--socket", str(self._file("gate.sock")), "--state", str(self._file("gate.state"))]
         for side in Side:
             argv += [f"--{side.value}", str(targets[side])]
+        argv += as_words(self.tls) if self.tls else []
         log = str(self._file("gate.log"))
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
         # posix_spawn rather than subprocess: the gate outlives us, so nobody is to wait for it.
@@ -236,6 +306,13 @@ def _state(answer: Mapping[str, Any]) -> TrafficState:
         writes_since_switch=answer["writes_since_switch"],
         lease_left=answer["lease_left"],
         targets={Side(side): Address.parse(text) for side, text in answer["targets"].items()},
+        passing=answer.get("passing", 0),
+        before_switch=Measured.from_json(answer.get("before_switch")),
+        since_switch=Measured.from_json(answer.get("since_switch")),
+        metrics=answer.get("metrics"),
+        ports=tuple(PortState.from_json(port) for port in answer.get("ports", ())),
+        late=tuple(Late(**late) for late in answer.get("late", ())),  # an older gate has none
+        late_since=answer.get("late_since", 0.0),
     )
 
 

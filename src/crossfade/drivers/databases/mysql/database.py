@@ -49,6 +49,7 @@ class MysqlDatabase:
         online_copy=True,
         fence="table locks of a session of ours, afterwards triggers that refuse every write",
         keeps_fence=True,
+        reads_while_fenced=True,
     )
 
     def __init__(

@@ -30,6 +30,7 @@ class PostgresDatabase:
         online_copy=True,
         fence="locks on all tables, held by one session of the runner",
         keeps_fence=True,
+        reads_while_fenced=True,
     )
 
     def __init__(
