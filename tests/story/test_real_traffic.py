@@ -14,6 +14,7 @@ import yaml
 from tests.dns.site import zone_servers
 from tests.haproxy.scratch import Proxy
 from tests.story.test_real_applications import exported, live, only_writes
+from tests.testbed.downloads import Downloads, keep_big
 from tests.testbed.engine import Engine
 from tests.testbed.fronts import KINDS, beyond_reloads, web_server
 from tests.testbed.machines import machine
@@ -107,21 +108,26 @@ def failed_by_us(load: Load, kind: str) -> list[str]:
 
 def test_three_in_a_row(fronted: Fronted) -> None:
     """Cut over, back, and again: no request fails but on connections that the web server closes at
-    its own reload, the old side serves nobody after the drain, no acknowledged write is lost."""
+    its own reload, the old side serves nobody after the drain, no acknowledged write is lost, and
+    every long download comes whole: one is in flight at every moment."""
     site, users, kind = fronted
     subject = site.subject
+    big = keep_big(subject, site.old)
     site.run("rehearse", timeout=900)
     for number in range(_ROUNDS):
 
         def load(client: Client, first: int) -> Load:
             return Load(users, client, subject.rate, first=first)
 
-        with load(subject.client(), 200_000 * number) as there:
+        downloads = Downloads(users, *big)
+        with downloads, load(subject.client(), 200_000 * number) as there:
             site.run("cutover", "--yes", timeout=900)
             assert live(site) == "new"
         gap = f"longest gap {there.longest_gap:.2f} s"
-        failed = f"{len(there.failures)} failed"
+        failed = f"{len(there.failures)} failed, {downloads.came} downloads"
         _LOG.warning("%s, %d: %d requests, %s, %s", kind, number, there.total, failed, gap)
+        assert downloads.failures == []
+        assert downloads.came > 2
         assert failed_by_us(there, kind) == []
         state = site.wired().traffic.look()
         assert state is not None

@@ -312,7 +312,7 @@ def test_journals_disk_full_in_the_pause(
     """The state's disk fills up inside the pause: the old side serves again all the same."""
     site = make_site()
     state = site.directory / "small"
-    small_disk(state, "3m")
+    small_disk(state, "16m")  # room for the backup as well
     text = site.manifest.read_text(encoding="utf-8")
     site.run("gate", "stop", "--yes")
     site.manifest.write_text(text.replace(f"{site.directory}/state", str(state)), encoding="utf-8")
