@@ -9,7 +9,7 @@ from shlex import quote
 
 from crossfade.engine import history
 from crossfade.engine.work import AttemptWork
-from crossfade.errors import Failed, Refused
+from crossfade.errors import Failed, NeedsYou, Refused
 from crossfade.model import Finding, Plan, PlannedStep, Problem, Reversal
 from crossfade.needs import Need
 from crossfade.ports import Host, Step, Work
@@ -17,6 +17,7 @@ from crossfade.ports import Host, Step, Work
 __all__ = ["accepting", "made_first", "make_plan", "refuse_lacks", "refuse_problems", "room"]
 
 _UNMADE = "machine-not-made"
+_QUESTIONS = "configuration-questions"
 
 
 def make_plan(
@@ -119,7 +120,7 @@ def accepting(work: AttemptWork, plan: Plan, flag: str, codes: Container[str]) -
 
 
 def refuse_problems(plan: Plan) -> None:
-    """Raises Refused for the first problem, naming all of them."""
+    """Raises Refused for the first problem, naming all; NeedsYou where all are questions."""
     _refuse(plan.problems)
 
 
@@ -133,9 +134,8 @@ def _refuse(problems: Sequence[Problem]) -> None:
         return
     first = problems[0]
     finding = first.finding
-    raise Refused(
-        first.code,
-        f"{finding.claim}: expected {finding.expected}, seen {finding.observed}.",
-        where="\n".join(f"{p.code}: {p.finding.claim}: {p.finding.observed}" for p in problems),
-        next=first.next,
-    )
+    what = f"{finding.claim}: expected {finding.expected}, seen {finding.observed}."
+    where = "\n".join(f"{p.code}: {p.finding.claim}: {p.finding.observed}" for p in problems)
+    if all(problem.code == _QUESTIONS for problem in problems):
+        raise NeedsYou(first.code, what, where=where, next=first.next)
+    raise Refused(first.code, what, where=where, next=first.next)

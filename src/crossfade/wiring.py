@@ -200,15 +200,18 @@ class WiredSite:
         return self._work(Run(label.rpartition("-")[0]), label, unmuted=False)
 
     def _work(self, run: Run, label: str, *, unmuted: bool) -> AttemptWork:
-        from crossfade.configuration import CarriedConfiguration
+        from crossfade.configuration import CarriedConfiguration, judge_of
         from crossfade.drivers.hosts.deadman import LocalDeadMan
 
         manifest, recipe = self.manifest, self.manifest.recipe
         new = manifest.rehearsal if run is Run.REHEARSAL else manifest.new
         old = self.side(manifest.old, Side.OLD)
         there = self.side(new, Side.NEW, serves=run is Run.ROLLBACK)
+        both = {Side.OLD: old, Side.NEW: there}
         directory = manifest.state / "upgrades" / self.upgrade / label
         tag = self._tag(run)
+        sides = {side: (joined.host, joined.installation) for side, joined in both.items()}
+        judge = judge_of(recipe, old.installation, sides, manifest.state)
         return AttemptWork(
             run=run,
             label=label,
@@ -218,7 +221,9 @@ class WiredSite:
             new=there,
             traffic=self.traffic,
             names=self.names,
-            configuration=CarriedConfiguration(recipe, old.installation, old.host, self._also(new)),
+            configuration=CarriedConfiguration(
+                recipe, old.installation, old.host, self._also(new), judge
+            ),
             dead_man=LocalDeadMan(directory / "dead-man"),
             backups=self.backups,
             limits=self.limits(),

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from hashlib import sha256
 
 import crossfade
-from crossfade.configuration import CarriedConfiguration
+from crossfade.configuration import facts
 from crossfade.manifest import HostSpec, Manifest
 from crossfade.ports import Work
 
@@ -20,7 +20,6 @@ def world(manifest: Manifest, work: Work) -> Mapping[str, str]:
     for parts in (work.old, work.new):
         parts.host.connect()
         parts.service.look()  # raises what would stop us from working with it
-    old = work.old.installation
     seen = {
         "crossfade": crossfade.__version__,
         "recipe": sha256(manifest.recipe.source.read_bytes()).hexdigest()[:16],
@@ -46,9 +45,23 @@ def world(manifest: Manifest, work: Work) -> Mapping[str, str]:
         seen |= {f"database {name} {fact}": value for fact, value in facts.items()}
     version = next(iter(work.old.checks), None)
     seen["old.running"] = version.run().observed if version else ""
-    digests = CarriedConfiguration(manifest.recipe, old, work.old.host).facts()
-    seen |= {f"configuration {name}": digest for name, digest in digests.items()}
+    seen |= _configuration(work)
     seen |= work.old.jobs.facts()
+    return seen
+
+
+def _configuration(work: Work) -> dict[str, str]:
+    """The old side's files that are taken whole, and what people decided about the others: what is
+    changed in these meanwhile is merged in as well, or asked about."""
+    rendering = work.configuration.render(work.new.installation)
+    merged = {rendering.sources[path] for path in rendering.merged}
+    seen = {
+        f"configuration {name}": "merged" if name in merged else digest
+        for name, digest in facts(work.configuration.originals()).items()
+    }
+    answers = sorted(f"{one.binding} {one.answer}" for one in rendering.settings if one.decided)
+    if answers:
+        seen["decisions"] = sha256("\n".join(answers).encode()).hexdigest()[:16]
     return seen
 
 

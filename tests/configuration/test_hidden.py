@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from tests.configuration.scratch import Site
 
+from crossfade.configuration import facts
 from crossfade.errors import Failed
 
 PLANTED = {
@@ -52,7 +53,13 @@ def _shown(site: Site, lines: str) -> tuple[str, str]:
     carried = site.carried()
     rendering = carried.render(site.new)
     effects = carried.active_effects(rendering)
-    shown = [rendering.difference, rendering.findings, rendering.sources, effects, carried.facts()]
+    shown = [
+        rendering.difference,
+        rendering.findings,
+        rendering.sources,
+        effects,
+        facts(carried.originals()),
+    ]
     files = "".join(data.decode() for data, _ in rendering.files.values())
     return f"{rendering.difference} {shown!r} {carried!r}", files
 

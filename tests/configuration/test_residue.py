@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tests.configuration.scratch import Site, failing
 
-from crossfade.configuration._residue import mentions
+from crossfade.configuration import mentions
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ def add(verbs: Verbs) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print the cutover's plan and what would stop the rehearsal or the cutover.
 
-    0 when nothing would, 4 when something does."""
+    0 when nothing would, 3 when questions about settings do, 4 when something else does."""
     from crossfade.model import Run
     from crossfade.upgrade import preview
 
@@ -39,7 +39,8 @@ def run(options: argparse.Namespace) -> int:
         elif not cutover.problems:
             verb = "rehearse" if cutover.predicted_pause is None else "cutover"
             print(f"next: crossfade {verb}")
-    return 4 if cutover.problems or rehearsal.problems else 0
+    codes = {problem.code for problem in (*cutover.problems, *rehearsal.problems)}
+    return 0 if not codes else 3 if codes == {"configuration-questions"} else 4
 
 
 def show(plan: Plan) -> str:

@@ -1,10 +1,26 @@
-"""Configuration, first form: carry the old side's files over and rewrite what belongs to a side.
+"""Configuration: carry the old side's files over, merged into the new version's where its stock is
+known, and rewrite what belongs to a side.
 
 ``CarriedConfiguration`` implements ``crossfade.ports.Configuration``.
 """
 
 from crossfade.configuration._carried import CarriedConfiguration, facts
+from crossfade.configuration._decisions import Decision, Decisions
+from crossfade.configuration._judge import Judge, judge_of
 from crossfade.configuration._places import Reads, locate, mapped
-from crossfade.configuration._residue import mentions
+from crossfade.configuration._stock import Stock
+from crossfade.recipes import mentions
 
-__all__ = ["CarriedConfiguration", "Reads", "facts", "locate", "mapped", "mentions"]
+__all__ = [
+    "CarriedConfiguration",
+    "Decision",
+    "Decisions",
+    "Judge",
+    "Reads",
+    "Stock",
+    "facts",
+    "judge_of",
+    "locate",
+    "mapped",
+    "mentions",
+]

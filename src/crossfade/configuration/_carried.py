@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
 from crossfade.configuration import _mask, _residue
 from crossfade.configuration._conditions import applies, readings
+from crossfade.configuration._decisions import Decision
 from crossfade.configuration._document import YamlFile
 from crossfade.configuration._edit import Change, apply, change
+from crossfade.configuration._judge import Judge
 from crossfade.configuration._places import Reader, Reads, locate, mapped, references, translate
 from crossfade.configuration._prove import identity, prove_file
 from crossfade.model import Finding, Installation
-from crossfade.ports import Rendering
-from crossfade.recipes import ConfigurationSpec, Recipe, RewriteSpec
+from crossfade.ports import Judgement, Rendering
+from crossfade.recipes import ConfigurationSpec, Fingerprints, Recipe, RewriteSpec
 
 __all__ = ["CarriedConfiguration", "facts"]
 
@@ -44,6 +46,8 @@ class _Carried:
     difference: str
     findings: tuple[Finding, ...]
     texts: tuple[_residue.Text, ...]
+    settings: tuple[Judgement, ...] = ()
+    merged: bool = False
 
 
 def facts(files: Mapping[str, bytes]) -> dict[str, str]:
@@ -56,8 +60,10 @@ class CarriedConfiguration:
     """Implements ``ports.Configuration`` for the files that a recipe names.
 
     host needs to read files only.  also gives files of ours that go with them, by their paths, and
-    are not shown.  Modes: files that hold anything like a secret get 0600, the
-    others 0640, whatever they were.  Fingerprints can be compared within one instance only.
+    are not shown.  judge merges those files whose stock is known into the new version's; without
+    it, and while one of its questions is open, a file is the old side's, whole.  Modes: files that
+    hold anything like a secret get 0600, the others 0640, whatever they were.  Fingerprints can be
+    compared within one instance only.
     """
 
     def __init__(
@@ -66,16 +72,14 @@ class CarriedConfiguration:
         old: Installation,
         host: Reads,
         also: Callable[[Installation], Mapping[str, bytes]] = lambda new: {},
+        judge: Judge | None = None,
     ) -> None:
         self._recipe = recipe
         self._also = also
         self._old = old
         self._host = host
-        self._fingerprints = _mask.Fingerprints(secrets.token_bytes(32))
-
-    def facts(self) -> dict[str, str]:
-        """SHA-256 of every configuration file of the old side, by its path there."""
-        return facts(self.originals())
+        self._judge = judge
+        self._fingerprints = Fingerprints(secrets.token_bytes(32))
 
     def originals(self) -> dict[str, bytes]:
         """Every configuration file of the old side, by its path there.  Raises Failed."""
@@ -100,7 +104,21 @@ class CarriedConfiguration:
             difference="".join(file.difference for file in carried.values()),
             findings=tuple(self._findings(carried, sources, reader, new)),
             sources=sources,
+            settings=tuple(one for file in carried.values() for one in file.settings),
+            merged=frozenset(path for path, file in carried.items() if file.merged),
         )
+
+    def ask(self, settings: Iterable[Judgement]) -> Path:
+        """Write the questions down where they can be answered; that file."""
+        assert self._judge  # noqa: S101 - nobody else asks
+        return self._judge.write(settings)
+
+    def answer(
+        self, settings: Iterable[Judgement], about: Judgement, choice: str, value: object = None
+    ) -> None:
+        """Write one answer down; settings are all of the rendering."""
+        assert self._judge  # noqa: S101 - nobody else asks
+        self._judge.answer(settings, {about.binding: Decision(choice, value, about.binding)})
 
     def active_effects(self, rendering: Rendering) -> tuple[str, ...]:
         """The recipe's effects, each as "name: what", that this configuration leaves active.
@@ -128,7 +146,10 @@ class CarriedConfiguration:
     def _carry(self, source: _Source, path: Path, new: Installation, reader: Reader) -> _Carried:
         if source.spec.format == "opaque":
             return self._carry_opaque(source, path)
-        old_file = reader.yaml(source.path)
+        yours = old_file = reader.yaml(source.path)
+        merged = self._judge and self._judge.merged(source.spec, source.path, source.data, reader)
+        if merged and merged.data is not None:
+            old_file = YamlFile(source.path, merged.data)
         changes, missing = self._changes(source.spec, old_file, new)
         data = apply(old_file.text, changes).encode()
         new_file = YamlFile(path, data)
@@ -139,14 +160,16 @@ class CarriedConfiguration:
             path=path,
             data=data,
             mode=_SECRET_MODE if secret else _MODE,
-            difference=_mask.difference(old_file, new_file, shown, self._fingerprints),
+            difference=_mask.difference(yours, new_file, shown, self._fingerprints),
             findings=(
                 *prove_file(old_file, new_file, changes),
                 *missing,
-                *identity(old_file, new_file, keys, self._fingerprints),
+                *identity(yours, new_file, keys, self._fingerprints),
                 *(self._whole(source, path, data) if source.spec.identity is True else ()),
             ),
             texts=tuple(_residue.texts(new_file)),
+            settings=merged.settings if merged else (),
+            merged=bool(merged and merged.data is not None),
         )
 
     def _carry_opaque(self, source: _Source, path: Path) -> _Carried:

@@ -1,52 +1,30 @@
 """What may be shown of a configuration file: secrets never, not even in part or in length.
 
-Instead of a secret stands a keyed fingerprint.  The key is random and is kept by nobody, so that a
-fingerprint tells "the same as there" and nothing else, also about a short password.
+Instead of a secret stands a keyed fingerprint.
 """
 
 from __future__ import annotations
 
 import difflib
-import hmac
-import json
-import math
 import re
-from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from pathlib import Path
 
 from crossfade.configuration._document import Scalar, YamlFile
-from crossfade.recipes import is_secret_name
+from crossfade.recipes import Fingerprints, looks_secret, may_name_secret
 
-__all__ = ["Fingerprints", "difference", "holds_secret", "is_secret"]
+__all__ = ["difference", "holds_secret", "is_secret"]
 
-_MORE_NAMES = re.compile(r"pw|auth|pepper|cookie|session|signature|cert", re.IGNORECASE)
-_USERINFO = re.compile(r"://[^/\s@]+@")
-_DOTTED_NAME = re.compile(r"[A-Za-z_]+(\.[A-Za-z_]+)+\Z")
 _COMMENT = re.compile(r"#[^\r\n]*")
 _PLACEHOLDER = "# …"
-
-
-class Fingerprints:
-    """Keyed fingerprints of one rendering."""
-
-    def __init__(self, key: bytes) -> None:
-        self._key = key
-
-    def of(self, value: object) -> str:
-        """16 hex digits; equal for equal values only, and different with every key."""
-        data = value if isinstance(value, bytes) else json.dumps(value, default=repr).encode()
-        return hmac.new(self._key, data, "sha256").hexdigest()[:16]
 
 
 def is_secret(scalar: Scalar) -> bool:
     """Whether this scalar may be a secret: by the names around it, or by its looks.  What an alias
     shows under other names as well may be one of theirs."""
-    if _looks_secret(scalar.value) or (scalar.shared and not scalar.is_key):
+    if looks_secret(scalar.value) or (scalar.shared and not scalar.is_key):
         return True
-    return not scalar.is_key and any(
-        is_secret_name(name) or _MORE_NAMES.search(name) for name in scalar.names
-    )
+    return not scalar.is_key and any(may_name_secret(name) for name in scalar.names)
 
 
 def holds_secret(file: YamlFile) -> bool:
@@ -88,25 +66,3 @@ def _masked(file: YamlFile, shown: Collection[str], fingerprints: Fingerprints) 
 def _ending(text: str) -> str:
     """The line break at the end of block text, which belongs to its span."""
     return text[len(text.rstrip("\r\n")) :]
-
-
-def _looks_secret(value: str) -> bool:
-    if "-----BEGIN" in value or _USERINFO.search(value):
-        return True
-    return any(_random(word) for word in _words(value))
-
-
-def _words(value: str) -> Iterator[str]:
-    for word in value.split():
-        if not word.startswith(("/", "./")) and "://" not in word:
-            yield word
-
-
-def _random(word: str) -> bool:
-    """Long, of several kinds of characters, hardly repeating itself: likely made by a machine."""
-    if len(word) < 16 or _DOTTED_NAME.match(word):
-        return False
-    kinds = sum(bool(re.search(kind, word)) for kind in ("[a-z]", "[A-Z]", "[0-9]"))
-    counts = Counter(word).values()
-    entropy = -sum(count / len(word) * math.log2(count / len(word)) for count in counts)
-    return kinds >= 2 and entropy > 3.2

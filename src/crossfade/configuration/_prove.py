@@ -9,8 +9,8 @@ from typing import Any
 
 from crossfade.configuration._document import YamlFile, model
 from crossfade.configuration._edit import Change, apply
-from crossfade.configuration._mask import Fingerprints
 from crossfade.model import Finding
+from crossfade.recipes import Fingerprints
 from crossfade.recipes._yaml import YamlError, compose
 
 __all__ = ["identity", "prove_file", "same"]

@@ -9,11 +9,9 @@ from pathlib import Path
 
 from crossfade.configuration._document import YamlFile
 from crossfade.model import Finding, Installation
+from crossfade.recipes import mentions
 
-__all__ = ["Text", "mentions", "residue", "texts"]
-
-_IN_LONGER_PATH = re.compile(r"/[\w.-]+\Z")
-_IN_URL_PATH = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s/?#=]+(?:/[^\s?#=&,;]*)?\Z")
+__all__ = ["Text", "residue", "texts"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,19 +37,6 @@ def opaque_texts(path: Path, data: bytes) -> Iterator[Text]:
     """The lines of a file that is not looked into otherwise."""
     for number, line in enumerate(data.decode("latin-1").splitlines(), 1):
         yield Text(f"{path.name}:{number}", line)
-
-
-def mentions(text: str, path: str) -> bool:
-    """Whether ``text`` names ``path`` or something below it.
-
-    ``/var/lib/app`` is named by ``file:///var/lib/app/x`` but neither by ``/var/lib/app-new``, nor
-    by ``/srv/var/lib/app``, nor by the path of a web address.
-    """
-    for match in re.finditer(re.escape(path) + r"(?![\w-]|\.\w)", text):
-        before = text[: match.start()]
-        if not _IN_LONGER_PATH.search(before) and not _IN_URL_PATH.search(before):
-            return True
-    return False
 
 
 def residue(pieces: Iterable[Text], old: Installation, new: Installation) -> Finding:

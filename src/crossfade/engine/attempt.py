@@ -11,7 +11,7 @@ from crossfade.engine import history
 from crossfade.engine.runner import do, note, take_back
 from crossfade.engine.situation import situation
 from crossfade.engine.work import AttemptWork
-from crossfade.errors import CrossfadeError, Failed, Interrupted, RecoveryFailed
+from crossfade.errors import CrossfadeError, Failed, Interrupted, NeedsYou, RecoveryFailed
 from crossfade.model import Plan, Run
 from crossfade.ports import Committing, Journal, Step
 
@@ -76,7 +76,9 @@ def _explained(work: AttemptWork, trouble: BaseException) -> BaseException:
     if isinstance(trouble, KeyboardInterrupt):
         trouble = Interrupted("interrupted", f"Stopped by you in step {work.step}.")
     if isinstance(trouble, CrossfadeError):
-        if not isinstance(trouble, Interrupted) and trouble.exit_code != Failed.exit_code:
+        asks = isinstance(trouble, NeedsYou) and work.run is Run.REHEARSAL  # its copy is gone
+        known = asks or isinstance(trouble, Interrupted)
+        if not known and trouble.exit_code != Failed.exit_code:
             # refused is no longer true once something was done and taken back
             trouble = Failed(trouble.code, trouble.what, where=trouble.where, next=trouble.next)
         trouble.now = trouble.now or _now(work)

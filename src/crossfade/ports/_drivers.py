@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,6 +13,7 @@ from crossfade.ports._values import (
     Carrying,
     CopyReport,
     DatabaseTraits,
+    Judgement,
     Kept,
     Progress,
     Rendering,
@@ -310,6 +311,15 @@ class Configuration(Protocol):
 
     def originals(self) -> Mapping[str, bytes]:
         """Every configuration file of the old side, by its path there.  Raises Failed."""
+
+    def ask(self, settings: Iterable[Judgement]) -> Path:
+        """Write the questions about settings down where a person can answer them; that file.  The
+        answers that are there already stay."""
+
+    def answer(
+        self, settings: Iterable[Judgement], about: Judgement, choice: str, value: object = None
+    ) -> None:
+        """Write the answer about one of a rendering's settings down."""
 
     def active_effects(self, rendering: Rendering) -> tuple[str, ...]:
         """Side effects on the outside that the application, so configured, would have."""

@@ -239,17 +239,67 @@ class TrafficState:
 
 
 @dataclass(frozen=True, slots=True)
+class Judgement:
+    """What is said of one setting of a configuration file, fit to be shown: secrets are masked.
+
+    file is its path on the old side; setting its names from the outside in, none for what is about
+    the whole file.  verdict and choices are words of ``crossfade.merge``; it is a question
+    while there are choices and no ``answer``.  proposed is the choice that is offered first.
+    old_default, yours and new_default are empty where a text does not have the setting.  gone: it
+    is in use, and the new version knows it no longer.  binding is what an answer holds for: it
+    changes with each of the three values.
+    """
+
+    file: str
+    setting: tuple[str, ...]
+    verdict: str
+    why: str
+    old_default: str = ""
+    yours: str = ""
+    new_default: str = ""
+    line: int = 0
+    moved_to: str = ""
+    choices: tuple[str, ...] = ()
+    proposed: str = ""
+    gone: bool = False
+    binding: str = ""
+    answer: str = ""
+
+    @property
+    def decided(self) -> bool:
+        """Whether somebody decided, where there was a question."""
+        return bool(self.choices and self.answer)
+
+    @property
+    def open(self) -> bool:
+        """Whether somebody still has to decide."""
+        return bool(self.choices) and not self.answer
+
+    def as_json(self) -> dict[str, object]:
+        """Plain JSON."""
+        return {name: getattr(self, name) for name in self.__slots__} | {"open": self.open}
+
+
+@dataclass(frozen=True, slots=True)
 class Rendering:
     """Configuration for the new side: bytes by relative path (mode beside), and what was shown.
 
     difference is a unified diff with secrets masked; findings are the proof of each file.
-    identity has a keyed fingerprint for each opaque or secret file that must stay the same.
+    settings are what was decided about files that are merged into the new version's; merged are
+    those of ``files``.  All others, and one with an open question, are the old side's, whole.
     """
 
     files: Mapping[str, tuple[bytes, int]]
     difference: str
     findings: tuple[Finding, ...]
     sources: Mapping[str, str]
+    settings: tuple[Judgement, ...] = ()
+    merged: frozenset[str] = frozenset()
+
+    @property
+    def questions(self) -> tuple[Judgement, ...]:
+        """The settings that somebody still has to decide about."""
+        return tuple(setting for setting in self.settings if setting.open)
 
 
 @dataclass(frozen=True, slots=True)

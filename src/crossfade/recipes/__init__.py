@@ -16,9 +16,11 @@ from crossfade.recipes._spec import (
     RequirementSpec,
     RewriteSpec,
     ServiceSpec,
+    StockSpec,
     fill,
     is_secret_name,
 )
+from crossfade.recipes._telling import Fingerprints, looks_secret, may_name_secret, mentions
 
 __all__ = [
     "DATABASE_PLACEHOLDERS",
@@ -28,6 +30,7 @@ __all__ = [
     "Condition",
     "ConfigurationSpec",
     "EffectSpec",
+    "Fingerprints",
     "InstallSpec",
     "KeyReference",
     "PartSpec",
@@ -35,9 +38,13 @@ __all__ = [
     "RequirementSpec",
     "RewriteSpec",
     "ServiceSpec",
+    "StockSpec",
     "check_spec",
     "fill",
     "is_secret_name",
     "load",
+    "looks_secret",
+    "may_name_secret",
+    "mentions",
     "names",
 ]

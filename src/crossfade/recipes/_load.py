@@ -26,6 +26,7 @@ from crossfade.recipes._spec import (
     RequirementSpec,
     RewriteSpec,
     ServiceSpec,
+    StockSpec,
 )
 from crossfade.recipes._validate import complain, load_schema, parse
 from crossfade.recipes._yaml import Complaint, Document, Keys, dotted
@@ -38,7 +39,7 @@ _HERE = Path(__file__).parent
 _FILLED = frozenset(
     (
         *("packages", "command", "migrate", "environment", "preload", "path"),
-        *("equals", "contains", "headers"),
+        *("equals", "contains", "headers", "stock"),
     )
 )
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]*\Z")
@@ -93,10 +94,15 @@ def check_spec(data: Data, base: Path, name: str) -> CheckSpec:
 
 def placeholder_complaints(document: Document) -> Iterator[Complaint]:
     """A complaint for each ``{name}`` that stands for nothing, where names are replaced."""
+    data: Any = document.data
+    stock = data.get("stock", {}) if isinstance(data, dict) else {}
+    of_stock = {"stock", *stock.get("values", {})}
     for keys, text in document.raw.items():
         if _FILLED.isdisjoint(keys):
             continue
         for unknown in _PLACEHOLDER.findall(text):
+            if "stock" in keys and unknown in of_stock:
+                continue
             if not _is_placeholder(unknown):
                 near = get_close_matches(unknown, PLACEHOLDERS, 1, 0.6)
                 hint = f"did you mean {{{near[0]}}}?" if near else ", ".join(PLACEHOLDERS)
@@ -213,6 +219,7 @@ def _recipe(document: Document, path: Path) -> Recipe:
         databases=tuple(_part(item) for item in data.get("databases", ())),
         files=tuple(_part(item) for item in data.get("files", ())),
         writes_on_reads=data.get("writes_on_reads", ""),
+        stock=_stock(data),
     )
 
 
@@ -248,6 +255,17 @@ def _configuration(item: Data) -> ConfigurationSpec:
             for rule in item.get("rewrite", ())
         ),
         identity=identity if isinstance(identity, bool) else tuple(identity),
+        stock=item.get("stock", ""),
+    )
+
+
+def _stock(data: Data) -> StockSpec | None:
+    if "stock" not in data:
+        return None
+    values = data["stock"].get("values", {})
+    return StockSpec(
+        tuple(data["stock"]["command"]),
+        {name: KeyReference(one["file"], one["key"]) for name, one in values.items()},
     )
 
 

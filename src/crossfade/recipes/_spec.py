@@ -27,6 +27,7 @@ __all__ = [
     "RequirementSpec",
     "RewriteSpec",
     "ServiceSpec",
+    "StockSpec",
     "fill",
     "is_secret_name",
 ]
@@ -188,7 +189,9 @@ class ConfigurationSpec:
 
     path is relative to {config}.  Without ``path``, the files are those that path_from names, and
     there are none when its key is not set.  identity is the keys that must come over unchanged, or
-    True for the whole file.
+    True for the whole file.  stock is where the file stands as a version comes with it: below
+    {root}, or the name of a file that ``Recipe.stock`` makes; empty when there is none, and then
+    the old side's file is taken whole.
     """
 
     format: str
@@ -196,6 +199,20 @@ class ConfigurationSpec:
     path_from: tuple[KeyReference, ...] = ()
     rewrite: tuple[RewriteSpec, ...] = ()
     identity: tuple[str, ...] | bool = ()
+    stock: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StockSpec:
+    """How a version of the application is had to make its configuration files, as for a new site.
+
+    command runs on the machine of that version with {root} and {version} of it, all else as on the
+    old side, and {stock}, an empty directory where the files are to be made.  ``values`` are more
+    names for its braces, each with the key of the old side's configuration that it stands for.
+    """
+
+    command: tuple[str, ...]
+    values: Mapping[str, KeyReference] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,3 +250,4 @@ class Recipe:
     databases: tuple[PartSpec, ...] = ()
     files: tuple[PartSpec, ...] = ()
     writes_on_reads: str = ""
+    stock: StockSpec | None = None

@@ -27,6 +27,8 @@ def carry_and_start(work: Work) -> list[Finding]:
         for name, tree in carried.items():
             with work.timed(f"files {name}"):
                 findings.append(tree())
+    if work.run is not Run.REHEARSAL:
+        findings += configure.follow(work)
     with work.timed("start"):
         configure.point_straight(work)
         work.new.service.start()

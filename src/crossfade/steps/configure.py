@@ -3,11 +3,11 @@
 from pathlib import Path
 from shlex import quote
 
-from crossfade.errors import Failed
+from crossfade.errors import Failed, NeedsYou
 from crossfade.model import Evidence, Finding, PlannedStep, Problem, Reversal, Run, Side
 from crossfade.ports import Rendering, Work
 
-__all__ = ["name", "point_straight", "preview", "reversal", "run", "undo"]
+__all__ = ["follow", "name", "point_straight", "preview", "reversal", "run", "undo"]
 
 name = "configure"
 reversal = Reversal.FREE
@@ -24,6 +24,11 @@ def preview(work: Work) -> PlannedStep:
         for finding in rendering.findings
         if not finding.holds
     ]
+    if rendering.questions:
+        where = str(work.configuration.ask(rendering.settings))
+        problems.append(
+            Problem("configuration-questions", _asked(rendering, where), "crossfade config review")
+        )
     problems += _in_the_way(work)
     effects = work.configuration.active_effects(rendering)
     if work.run is Run.REHEARSAL and effects:
@@ -44,6 +49,11 @@ def run(work: Work) -> Evidence:
         raise Failed("new-side-serves", "The new side serves already; its data is not replaced.")
     clear(work)
     rendering = work.straight = work.configuration.render(work.new.installation)
+    if rendering.questions:
+        where = str(work.configuration.ask(rendering.settings))
+        asked = _asked(rendering, where)
+        what = f"{asked.claim}: {asked.observed}."
+        raise NeedsYou("configuration-questions", what, where=where, next="crossfade config review")
     for place in _places(work):
         work.new.host.make_directory(place)
         work.new.host.write(place / OURS, work.label.encode())
@@ -55,11 +65,49 @@ def run(work: Work) -> Evidence:
     )
 
 
+def _asked(rendering: Rendering, where: str) -> Finding:
+    """The finding that people have to decide something."""
+    names = [
+        f"{Path(one.file).name} {'.'.join(one.setting) or 'as a whole'}"
+        for one in rendering.questions
+    ]
+    seen = f"{len(names)} open: {', '.join(names[:5])}{', …' if len(names) > 5 else ''}"
+    claim = "every setting of the configuration is decided"
+    return Finding(claim, "no question", seen, where, False)
+
+
 def point_straight(work: Work) -> None:
     """What waits in a held start has read its configuration; every other start finds the
     databases' own addresses there, not the doors."""
     if work.new.held:
         _write(work, work.straight or work.configuration.render(work.new.installation))
+
+
+def follow(work: Work) -> list[Finding]:
+    """What was changed on the old side since its configuration was carried, now that it is stopped:
+    merged in as well.  Raises Failed for what only people can decide, or a rehearsal can show."""
+    before = work.straight
+    after = work.configuration.render(work.new.installation)
+    claim = "the old side's configuration is as it was carried"
+    if before is None or before.files == after.files:
+        return [Finding.equal(claim, "the same", "the same", "old side's files")]
+    changed = [path for path, file in after.files.items() if before.files.get(path) != file]
+    names = ", ".join(sorted(after.sources.get(path, path) for path in changed))
+    if after.questions:
+        where = str(work.configuration.ask(after.settings))
+        asked = _asked(after, where)
+        what = f"The configuration was changed while it was carried: {asked.observed}."
+        raise Failed("configuration-questions", what, where=where, next="crossfade config review")
+    broken = [finding.claim for finding in after.findings if not finding.holds]
+    if broken or set(before.files) != set(after.files) or not after.merged.issuperset(changed):
+        what = f"The configuration was changed while it was carried: {names}."
+        where = "\n".join(broken) or "a file that is taken whole"
+        raise Failed("configuration-drifted", what, where=where, next="crossfade rehearse")
+    work.tell(f"changed on the old side since it was carried, and merged: {names}")
+    work.straight = after
+    _write(work, after)
+    work.new.service.stop(timeout=5.0)  # what waits in a held start has read the other one
+    return [Finding(claim, "the same, or merged", f"merged: {names}", "old side's files", True)]
 
 
 def _write(work: Work, rendering: Rendering) -> None:
