@@ -94,7 +94,9 @@ class CarriedConfiguration:
         carried: dict[str, _Carried] = {}
         sources: dict[str, str] = {}
         reader = Reader(self._host)
+        originals: dict[str, bytes] = {}
         for source in self._sources(reader):
+            originals[str(source.path)] = source.data
             path = mapped(source.path, self._old, new, source.key)
             carried[str(path)] = self._carry(source, path, new, reader)
             sources[str(path)] = str(source.path)
@@ -106,6 +108,7 @@ class CarriedConfiguration:
             sources=sources,
             settings=tuple(one for file in carried.values() for one in file.settings),
             merged=frozenset(path for path, file in carried.items() if file.merged),
+            originals=originals,
         )
 
     def ask(self, settings: Iterable[Judgement]) -> Path:

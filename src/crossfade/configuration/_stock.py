@@ -43,6 +43,7 @@ class Stock:
         self._old = old
         self._sides = sides
         self._kept = kept
+        self._not_had: set[str] = set()  # of the old side: not asked for twice, nor in the pause
 
     def text(self, side: Side, name: str, reader: Reader) -> bytes | None:
         """A stock file of a version, by the name that the recipe has for it.
@@ -55,13 +56,17 @@ class Stock:
         kept = place / sha256(wanted.encode()).hexdigest()[:16]
         if kept.exists():
             return kept.read_bytes()
+        if side is Side.OLD and wanted in self._not_had:
+            return None
         host, there = self._sides[side]
         try:
             found = self._had(host, wanted, variables) if host.exists(there.root) else None
         except Failed:
-            return None
+            found = None
         if found is not None:
             write_private(kept, found)
+        elif side is Side.OLD:
+            self._not_had.add(wanted)
         return found
 
     def _variables(self, side: Side, reader: Reader) -> dict[str, str]:

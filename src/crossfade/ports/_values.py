@@ -287,6 +287,7 @@ class Rendering:
     difference is a unified diff with secrets masked; findings are the proof of each file.
     settings are what was decided about files that are merged into the new version's; merged are
     those of ``files``.  All others, and one with an open question, are the old side's, whole.
+    originals are the old side's files as they were read, by their path there.
     """
 
     files: Mapping[str, tuple[bytes, int]]
@@ -295,6 +296,7 @@ class Rendering:
     sources: Mapping[str, str]
     settings: tuple[Judgement, ...] = ()
     merged: frozenset[str] = frozenset()
+    originals: Mapping[str, bytes] = field(default_factory=dict)
 
     @property
     def questions(self) -> tuple[Judgement, ...]:

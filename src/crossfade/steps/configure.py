@@ -87,10 +87,13 @@ def follow(work: Work) -> list[Finding]:
     """What was changed on the old side since its configuration was carried, now that it is stopped:
     merged in as well.  Raises Failed for what only people can decide, or a rehearsal can show."""
     before = work.straight
-    after = work.configuration.render(work.new.installation)
     claim = "the old side's configuration is as it was carried"
-    if before is None or before.files == after.files:
-        return [Finding.equal(claim, "the same", "the same", "old side's files")]
+    same = [Finding.equal(claim, "the same", "the same", "old side's files")]
+    if before is None or work.configuration.originals() == before.originals:
+        return same
+    after = work.configuration.render(work.new.installation)
+    if after.files == before.files:
+        return same
     changed = [path for path, file in after.files.items() if before.files.get(path) != file]
     names = ", ".join(sorted(after.sources.get(path, path) for path in changed))
     if after.questions:
