@@ -6,11 +6,20 @@ import hashlib
 import json
 import os
 import socket
+import time
 from typing import Any
 
 import pytest
 from tests.gateway.conftest import Trio
-from tests.gateway.scratch import App, in_background, receive_all, receive_until, silent, until
+from tests.gateway.scratch import (
+    PATIENCE,
+    App,
+    in_background,
+    receive_all,
+    receive_until,
+    silent,
+    until,
+)
 
 
 def headers(answer: dict[str, Any], name: str) -> list[str]:
@@ -340,6 +349,27 @@ def test_client_that_leaves_does_not_hide_its_write(trio: Trio) -> None:
     gate.driver.drain(30.0)
     assert old.active == 0
     assert len(old.finished) == 1
+
+
+def test_who_does_not_read_keeps_nobody_waiting(trio: Trio) -> None:
+    """The connection to the application that served a client which does not keep up is read again
+    for the next request, also when it was the answer's last piece that was too much for the client.
+    How much is too much depends on the kernel, so many sizes are tried."""
+    gate, old, _ = trio
+    for size in range(3_500_000, 9_000_000, 100_000):
+        served = len(old.finished)
+        with socket.socket() as raw:
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
+            raw.settimeout(PATIENCE)
+            raw.connect((gate.listen.host, gate.listen.port))
+            raw.sendall(b"GET /big?n=%d HTTP/1.1\r\nHost: a\r\n\r\n" % size)
+            deadline = time.monotonic() + 0.3  # it never is served where even more is too much
+            while len(old.finished) == served and time.monotonic() < deadline:
+                time.sleep(0.002)
+            left = size - len(receive_until(raw, b"\r\n\r\n").partition(b"\r\n\r\n")[2])
+            while left:
+                left -= len(raw.recv(65_536))
+        assert gate.get("/next")["app"] == "old", size
 
 
 def test_slow_reader_does_not_fill_the_memory(trio: Trio) -> None:

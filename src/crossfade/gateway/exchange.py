@@ -182,11 +182,11 @@ class Exchange:
 
     def answer_complete(self, out: list[bytes]) -> None:
         """The answer is complete; the connection to the application is no longer ours."""
+        self.upstream = None  # first: a client that does not keep up must not stop it any more
         if self._chunks:
             out.append(b"0\r\n\r\n")
         if out:
             self.to_client(out)
-        self.upstream = None
         self._over()
         if self.client is not None:
             self.client.answered(close=self._closes or not self.body_complete)
