@@ -11,13 +11,14 @@ import sys
 import tarfile
 import tempfile
 import zipfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from crossfade.testing.servers._fetch import _npm_pack
 
-__all__ = ["PAIRS", "Pair", "fetched"]
+__all__ = ["PAIRS", "Pair", "fetched", "templates"]
 
 _LIMIT = 600  # seconds for one download
 
@@ -174,6 +175,14 @@ def _place() -> Path:
 
 
 @cache
+def templates(*kinds: str) -> Iterator[tuple[str, str]]:
+    """Name and text of both templates of the pairs of these kinds: real files that every machine
+    can have."""
+    for pair in PAIRS:
+        if pair.kind in kinds:
+            yield from ((pair.file, text) for text in pair.texts())
+
+
 def fetched(source: Source) -> str:
     """The file's text, from the cache or from its registry."""
     name = "+".join((source.registry, source.package, source.version, source.member)).replace(

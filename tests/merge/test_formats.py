@@ -6,6 +6,7 @@ import sysconfig
 
 import pytest
 from tests.merge.contract import found_texts, model
+from tests.merge.pairs import templates
 
 from crossfade.merge._types import Drop, Put, Unreadable
 from crossfade.merge.formats import apart, detect
@@ -72,12 +73,14 @@ def test_what_stands_apart_is_told() -> None:
 
 
 def test_files_that_are_here_stay_byte_for_byte() -> None:
-    """At least sixty files of Debian and of Python's packages: no edit, and a Put of all their own
-    values, give the file; a setting that is dropped and put back is there again."""
+    """At least sixty files of Debian, Python's packages and templates: no edit, and a Put of all
+    their own values, give the file; a setting that is dropped and put back is there again."""
     read: dict[str, int] = {}
     roots = ("/etc", "/usr/lib/systemd", sysconfig.get_path("purelib"))
     endings = ("service", "socket", "timer", "conf", "cfg", "ini", "cnf", "properties", "env")
-    for path, text in found_texts(roots, [f"*.{ending}" for ending in endings]):
+    here = found_texts(roots, [f"*.{ending}" for ending in endings])
+    fetched = templates("ini", "postgresql", "redis", "properties")
+    for path, text in (*here, *fetched):
         found = detect(path, text)
         try:
             document = found.read(text) if found else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 from tests.merge.contract import FormatContract, found_texts, model
+from tests.merge.pairs import templates
 
 from crossfade.merge._types import Put, Write
 from crossfade.merge.formats.ini import Ini
@@ -178,10 +179,10 @@ def test_values_of_several_lines_are_written_as_they_stood() -> None:
 
 
 def test_real_files_stay_byte_for_byte() -> None:
-    """The INI files of Debian and of the Python packages here."""
+    """The INI files of Debian and of the Python packages here, and real templates."""
     roots = ("/etc", "/usr/share", "/usr/lib")
     read = 0
-    for path, text in found_texts(roots, ("*.ini", "*.cfg")):
+    for path, text in (*found_texts(roots, ("*.ini", "*.cfg")), *templates("ini")):
         if INI.claims(path, text) == 3:
             document = INI.read(text)
             assert INI.edited(document, []) == text

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import strategies as st
 from tests.merge.contract import FormatContract, found_texts, model
+from tests.merge.pairs import templates
 
 from crossfade.merge._types import Drop, Path, Put, Unreadable, Write
 from crossfade.merge.formats import detect
@@ -286,10 +287,10 @@ def test_it_is_detected() -> None:
 
 
 def test_real_files_stay_byte_for_byte() -> None:
-    """What this project, its packages and Debian bring."""
+    """What this project, its packages and Debian bring, and real templates."""
     read = 0
     roots = ("src", "tests", ".venv", "/usr/share", "/usr/lib/python3", "/etc")
-    for _, text in found_texts(roots, ("*.yaml", "*.yml")):
+    for _, text in (*found_texts(roots, ("*.yaml", "*.yml")), *templates("yaml")):
         try:
             document = YAML.read(text)
         except Unreadable:
@@ -297,4 +298,4 @@ def test_real_files_stay_byte_for_byte() -> None:
         assert YAML.edited(document, []) == text
         assert YAML.edited(document, [Put(path, document) for path in document.settings]) == text
         read += 1
-    assert read >= 3
+    assert read >= 10

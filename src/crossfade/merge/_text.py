@@ -65,7 +65,16 @@ def diff3(base: str, user: str, new: str) -> tuple[Piece, ...]:
 
 
 def clean_merge(base: str, user: str, new: str) -> str | None:
-    """The merged text; None where any piece was changed by both."""
+    """The merged text; None where any piece was changed by both, or where equal lines leave it open
+    which of them is which: then the result, merged again, would be another one."""
+    merged = _merged(base, user, new)
+    if merged is None:
+        return None
+    again = {_merged(base, merged, new), _merged(base, user, merged)}
+    return merged if again <= {merged, None} else None
+
+
+def _merged(base: str, user: str, new: str) -> str | None:
     results = [piece.result for piece in diff3(base, user, new)]
     if any(result is None for result in results):
         return None
