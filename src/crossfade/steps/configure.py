@@ -15,7 +15,8 @@ OURS = ".crossfade-made-this"
 
 
 def preview(work: Work) -> PlannedStep:
-    """Which files would be carried, and what the application would do to the outside."""
+    """Which files would be carried, and what the application would do to the outside.  Writes
+    nothing but the questions about settings, below the site's state."""
     problems: list[Problem] = []
     warnings: list[str] = []
     rendering = work.configuration.render(work.new.installation)
