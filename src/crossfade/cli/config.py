@@ -38,7 +38,7 @@ def add(verbs: Verbs) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """0 when all is decided, 3 while a question is open; of ``show`` 4 for what cannot be carried."""
+    """0 when all is decided, 3 while a question is open; ``show``: 4 for what is not carried."""
     from crossfade.model import Run
     from crossfade.upgrade import before_any_step
 
