@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import zlib
 from collections.abc import Callable, Iterator
@@ -43,6 +44,16 @@ def _takes_too_long(item: pytest.Item) -> bool:
         return False
     turn = KINDS[zlib.crc32(item.originalname.encode()) % len(KINDS)]
     return hasattr(item, "callspec") and item.callspec.params.get("kind", turn) != turn
+
+
+@pytest.fixture(autouse=True)
+def same_directory() -> Iterator[None]:
+    """A test that leaves the process in another directory fails, not the one that comes next."""
+    before = Path.cwd()
+    yield
+    after = Path.cwd()
+    os.chdir(before)
+    assert after == before
 
 
 @pytest.fixture(scope="session", autouse=True)

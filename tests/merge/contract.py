@@ -13,6 +13,7 @@ format, which has another parser, and for the format's own tests.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path as FilePath
 
@@ -49,19 +50,28 @@ def model(document: Document) -> dict[Path, object]:
 def found_texts(roots: Iterable[str], patterns: Iterable[str]) -> Iterator[tuple[str, str]]:
     """Path and text of the files below ``roots`` that match one of ``patterns``, are UTF-8 and not
     larger than 200,000 bytes; each text once, links are not followed."""
+    patterns = tuple(patterns)
     seen = set()
+    for path in _files_below(roots):
+        if not any(path.match(pattern) for pattern in patterns):
+            continue
+        if path.is_symlink() or not path.is_file() or path.stat().st_size > _LARGEST:
+            continue
+        try:
+            text = path.read_bytes().decode()
+        except UnicodeDecodeError:
+            continue
+        if text not in seen:
+            seen.add(text)
+            yield str(path), text
+
+
+def _files_below(roots: Iterable[str]) -> Iterator[FilePath]:
+    """In a settled order.  A directory that goes meanwhile is passed over, which rglob is not."""
     for root in roots:
-        for pattern in patterns:
-            for path in sorted(FilePath(root).rglob(pattern)):
-                if path.is_symlink() or not path.is_file() or path.stat().st_size > _LARGEST:
-                    continue
-                try:
-                    text = path.read_bytes().decode()
-                except UnicodeDecodeError:
-                    continue
-                if text not in seen:
-                    seen.add(text)
-                    yield str(path), text
+        for directory, below, names in os.walk(root):
+            below.sort()
+            yield from (FilePath(directory, name) for name in sorted(names))
 
 
 class FormatContract:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable
+from contextlib import chdir
 from pathlib import Path
 
 import pytest
@@ -178,10 +179,9 @@ class FilesContract:
 
     def test_sockets_are_left_out(self, source: Path, target: Path) -> None:
         """A socket of the running application is no data: neither copied nor in the digest."""
-        os.chdir(source)  # a socket's path is short
         with socket.socket(socket.AF_UNIX) as listening:
-            listening.bind("socket")
-            os.chdir("/")
+            with chdir(source):  # a socket's path is short
+                listening.bind("socket")
             files = self.files(source)
             files.copy_to(self.target(target))
             assert not (target / "socket").exists()
