@@ -148,3 +148,30 @@ def _dumped(endpoint: Endpoint) -> str:
         )
     lines = done.stdout.decode().splitlines()
     return "\n".join(line for line in lines if not line.startswith("DO SETVAL"))
+
+
+def test_a_directory_that_is_not_empty(
+    filled: tuple[MysqlDatabase, MysqlDatabase], directory: Path, old_server: MariadbServer
+) -> None:
+    """The server leaves alone what is not its own.  The archive is proven by then; once the file
+    is away the database is dropped."""
+    old, new = filled
+    carrier = old.carrier(new, directory, "crossfade_stray")
+    on = On()
+    assert broken(carrier.back_up(on) + carrier.restore(on)) == []
+    assert broken(carrier.bring_last(on, still=False)) == []
+    (place,) = {path.parent for path in old_server.data.rglob("plain.ibd")}
+    stray = place / "notes.txt"
+    stray.write_text("somebody's")
+    with pytest.raises(Failed) as caught:
+        carrier.retire(on, directory / "archive-1")
+    assert caught.value.code == "database-directory-not-empty"
+    assert str(old_server.data) in caught.value.where
+    assert stray.read_text() == "somebody's"
+    stray.unlink()
+    assert broken(carrier.retire(on, directory / "archive-2")) == []
+    assert not place.exists()
+    session = connect(new.where, database="")
+    with session.cursor() as cursor:
+        cursor.execute(f"drop database {ident(new.where.database)}")
+    session.close()

@@ -5,10 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import quote
 
+import pymysql
+from pymysql.constants import ER
+
 from crossfade.drivers.databases.mysql import digests, kept_fence, programs
 from crossfade.drivers.databases.mysql.base_copy import session_of
 from crossfade.drivers.databases.mysql.catalog import Catalog, floats, read_catalog
-from crossfade.drivers.databases.mysql.connect import explained, ident, run
+from crossfade.drivers.databases.mysql.connect import Conn, explained, ident, one, run
 from crossfade.drivers.databases.mysql.kept import loaded
 from crossfade.errors import Failed
 from crossfade.model import Endpoint, Finding
@@ -40,10 +43,27 @@ def archive_and_remove(
         )
     with explained("remove the old database", old), session_of(old) as conn:
         run(conn, "set session lock_wait_timeout = 60")
-        run(conn, f"drop database {ident(old.database)}")
+        _drop(conn, old)
         gone = read_catalog(conn, old.database) is None
     findings.append(Finding.equal(f"database {name} stands on the old server", True, gone, "gone"))
     return findings
+
+
+def _drop(conn: Conn, old: Endpoint) -> None:
+    """The server removes the files that are its own, and then a directory that must be empty."""
+    try:
+        run(conn, f"drop database {ident(old.database)}")
+    except pymysql.MySQLError as error:
+        if error.args[:1] != (ER.DB_DROP_RMDIR,):
+            raise
+        datadir = one(conn, "select @@global.datadir")
+        raise Failed(
+            "database-directory-not-empty",
+            "The old database has no table any more, but its server cannot remove its directory:"
+            " files are in there that are not the server's.",
+            where=f"{old}, below {datadir} there",
+            next="crossfade retire   (once those files are away)",
+        ) from error
 
 
 def _reads_back(

@@ -198,11 +198,12 @@ def _statements(
 
 
 def _group_size(control: Conn, tables: int) -> int:
-    """How many tables a session locks: ``keep`` needs three more sessions for each of a group."""
+    """How many tables a session locks: ``keep`` needs one more session for each of a group, and
+    three for one of them."""
     limit = int(one(control, "select @@global.max_connections"))
     status = fetch(control, "show global status like 'threads_connected'")
     free = limit - int(status[0][1]) - 4
     size = _GROUP
-    while size > 1 and 3 * size + tables // size + 1 > free:
+    while size > 1 and size + 3 + tables // size + 1 > free:
         size -= 1
     return size
