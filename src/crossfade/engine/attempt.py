@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 
 from crossfade.engine import history
-from crossfade.engine.runner import do, note, take_back
+from crossfade.engine.runner import do, note, prove, take_back
 from crossfade.engine.situation import situation
 from crossfade.engine.work import AttemptWork
 from crossfade.errors import CrossfadeError, Failed, Interrupted, NeedsYou, RecoveryFailed
@@ -111,16 +111,7 @@ def _recovery_failed(work: AttemptWork, first: BaseException, second: Exception)
 def _go_on(work: AttemptWork, last: Step, trouble: BaseException) -> None:
     """Trouble after the commit point: there is only forward."""
     work.tell(f"✘ {work.step}: {_words(trouble)}; past the commit point, going on")
-    try:
-        _finish(work, last)
-    except Exception as second:  # noqa: BLE001 - the way on is the same for every trouble
-        raise RecoveryFailed(
-            "not-finished",
-            f"The commit point was passed, but the rest failed: {second}",
-            where=f"step {work.step}\n{getattr(second, 'where', '')}",
-            now=_now(work),
-            next=f"crossfade {VERBS[work.run]}   (goes on from here)",
-        ) from trouble
+    _finish(work, last)
 
 
 def settle(journal: Journal, again: Callable[[str], AttemptWork], story: Story) -> Run | None:
@@ -144,12 +135,20 @@ def settle(journal: Journal, again: Callable[[str], AttemptWork], story: Story) 
 
 
 def _finish(work: AttemptWork, last: Step) -> None:
-    if not isinstance(last, Committing):
-        raise Failed("not-finished", f"Step {last.name} has no commit point.")
-    work.step, work.parts = last.name, []
-    evidence = last.finish(work)
-    payload = {**evidence.as_json(), "parts": work.parts}
-    work.journal.append(work.label, last.name, "step-done", payload)
+    """Go on from the commit point to the end.  Raises RecoveryFailed; then it is still to be
+    done, and the next run goes on with it."""
+    try:
+        if not isinstance(last, Committing):
+            raise Failed("not-finished", f"Step {last.name} has no commit point.")
+        prove(work, last, lambda: last.finish(work))
+    except Exception as trouble:
+        raise RecoveryFailed(
+            "not-finished",
+            f"The commit point was passed, but the rest failed: {trouble}",
+            where=f"step {work.step}\n{getattr(trouble, 'where', '')}",
+            now=_now(work),
+            next=f"crossfade {VERBS[work.run]}   (goes on from here)",
+        ) from trouble
     work.journal.append(work.label, work.run, "run-ended", {"outcome": "done"})
     finished(work)
 
