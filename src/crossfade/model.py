@@ -248,12 +248,14 @@ class Finding:
 class Evidence:
     """Why a step counts as done.  Evidence without findings does not hold.
 
-    details is anything else worth showing (plain JSON, no secrets).
+    details is anything else worth showing (plain JSON, no secrets).  watched are findings that come
+    too late for the step to fail by them: they are shown with the others, and heeded elsewhere.
     """
 
     step: str
     findings: tuple[Finding, ...]
     details: Mapping[str, object] = field(default_factory=dict)
+    watched: tuple[Finding, ...] = ()
 
     @property
     def holds(self) -> bool:
@@ -264,7 +266,7 @@ class Evidence:
         """Plain data for the journal and the report."""
         return {
             "step": self.step,
-            "findings": [finding.as_json() for finding in self.findings],
+            "findings": [finding.as_json() for finding in (*self.findings, *self.watched)],
             "details": dict(self.details),
         }
 

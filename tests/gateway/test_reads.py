@@ -200,7 +200,8 @@ def test_quantiles() -> None:
     times = [0] * len(Measured().times)
     times[5] = 10  # from 7.5 to 10 ms
     times[-1] = 10  # above 30 s
-    measured = Measured(20, 0, tuple(times))
+    measured = Measured(20, 0, tuple(times), 5)
+    assert measured.client_error_rate == 0.25
     assert measured.within(0.25) == pytest.approx(0.00875)
     assert measured.within(0.5) == pytest.approx(0.01)
     assert measured.within(0.95) == 30

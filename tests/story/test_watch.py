@@ -77,6 +77,31 @@ def test_a_bad_new_side_is_left_again(make_site: Make) -> None:
     assert left, "what stays behind is exported"
 
 
+def test_a_new_side_that_turns_everybody_away(make_site: Make) -> None:
+    """Its health is fine and nothing is broken, but it answers its users with 403, as MLflow 3 does
+    where they come by a name that it was not told."""
+    site = make_site()
+    site.write_manifest(broken="host", limits={"watch": 60}, extra="watch: {least: 30}\n")
+    site.run("rehearse")
+    with users(site):
+        back = site.run("cutover", "--yes", ok=False)
+    assert back.code == 5, back.err
+    assert "requests that were answered with 4xx since the switch: 100.0% of" in back.err
+    assert "The old side (1.0) serves" in back.err
+
+
+def test_a_new_side_that_is_not_well(make_site: Make) -> None:
+    """Too few requests to compare, but it says itself that it is not well: left again."""
+    site = make_site()
+    site.write_manifest(broken="sick", limits={"watch": 5}, extra="watch: {least: 100000}\n")
+    site.run("rehearse")
+    with users(site):
+        back = site.run("cutover", "--yes", ok=False)
+    assert back.code == 5, back.err
+    assert "health answers missed after the switch" in back.err
+    assert "The old side (1.0) serves" in back.err
+
+
 @pytest.mark.whole
 @pytest.mark.parametrize(
     "point",

@@ -206,10 +206,12 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self):
         app, path = self.server.app, self.path
-        if app.broken == "users" and path.startswith("/notes/"):
-            self.answer(500, {"error": "broken on purpose"})
+        app.asked += path.startswith("/notes/")
+        if app.broken in ("users", "host") and path.startswith("/notes/"):
+            self.answer(500 if app.broken == "users" else 403, {"error": "broken on purpose"})
         elif path == "/health":
-            self.answer(500 if app.broken == "500" else 200, {"status": "UP"})
+            sick = app.broken == "500" or (app.broken == "sick" and app.asked > 20)
+            self.answer(500 if sick else 200, {"status": "UP"})
             if app.broken == "die":
                 os._exit(1)
         elif path == "/version":
@@ -247,6 +249,7 @@ class Handler(BaseHTTPRequestHandler):
 class App:
     def __init__(self, given):
         self.broken = os.environ.get("NOTES_BREAK", "")
+        self.asked = 0
         if self.broken.startswith("check:"):
             place = given.get("database", given["uploads"])
             inside = place.startswith(self.broken.removeprefix("check:"))

@@ -38,7 +38,7 @@ class SideCounts:
     def measured(self) -> Measured:
         """As a value."""
         errors = self.by_class[5] + self.by_class[_CUT]
-        return Measured(sum(self.by_class), errors, tuple(self.times))
+        return Measured(sum(self.by_class), errors, tuple(self.times), self.by_class[4])
 
 
 class Measures:

@@ -129,6 +129,7 @@ def _manifest(document: Document, path: Path) -> Manifest:
 def _heed(data: Data) -> Heed:
     return Heed(
         error_rate=float(data.get("error_rate", 5)) / 100,
+        client_error_rate=float(data.get("client_error_rate", 25)) / 100,
         latency=float(data["latency"]) if "latency" in data else None,
         least=data.get("least", 50),
         go_back=data.get("go_back", True),

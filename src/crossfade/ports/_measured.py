@@ -19,16 +19,23 @@ BOUNDS = (
 class Measured:
     """Requests that were finished, and how many of them went wrong: answered with 5xx, by the
     application or by the gate for it, or broken off.  times has how many answers began within each
-    of ``BOUNDS``, counted from when the request was sent on; those that had waited are left out."""
+    of ``BOUNDS``, counted from when the request was sent on; those that had waited are left out.
+    client_errors were answered with 4xx: as the application sees it the users' own fault."""
 
     requests: int = 0
     errors: int = 0
     times: tuple[int, ...] = (0,) * (len(BOUNDS) + 1)
+    client_errors: int = 0
 
     @property
     def error_rate(self) -> float:
         """The part of the requests that went wrong, 0 to 1."""
         return self.errors / self.requests if self.requests else 0.0
+
+    @property
+    def client_error_rate(self) -> float:
+        """The part of the requests that were answered with 4xx, 0 to 1."""
+        return self.client_errors / self.requests if self.requests else 0.0
 
     @property
     def timed(self) -> int:
@@ -51,18 +58,31 @@ class Measured:
     def since(self, before: Measured) -> Measured:
         """What came after ``before``."""
         times = tuple(now - then for now, then in zip(self.times, before.times, strict=True))
-        return Measured(self.requests - before.requests, self.errors - before.errors, times)
+        return Measured(
+            self.requests - before.requests,
+            self.errors - before.errors,
+            times,
+            self.client_errors - before.client_errors,
+        )
 
     def as_json(self) -> dict[str, object]:
         """Plain data."""
-        return {"requests": self.requests, "errors": self.errors, "times": list(self.times)}
+        return {
+            "requests": self.requests,
+            "errors": self.errors,
+            "client_errors": self.client_errors,
+            "times": list(self.times),
+        }
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any] | None) -> Measured | None:
-        """The same again; None when there was nothing, or it was measured by other bounds."""
-        if data is None:
+        """The same again; None when there was nothing, or an older gate has measured it."""
+        if data is None or "client_errors" not in data:
             return None
         times: Sequence[int] = data["times"]
         if len(times) != len(BOUNDS) + 1:
             return None
-        return cls(int(data["requests"]), int(data["errors"]), tuple(int(n) for n in times))
+        requests, errors, client = (
+            int(data[name]) for name in ("requests", "errors", "client_errors")
+        )
+        return cls(requests, errors, tuple(int(n) for n in times), client)

@@ -308,12 +308,14 @@ class Rendering:
 class Heed:
     """When the watch after the switch finds the new side too bad to stay on.
 
-    error_rate is by how much more of the requests may go wrong than before (0 to 1); latency how
-    many times as long 95 % of the answers may take; None: this is not looked at.  least is how many
-    requests must have been seen on both sides, before which nothing is said; go_back whether the
-    run then goes back by itself."""
+    error_rate is by how much more of the requests may go wrong than before (0 to 1), and
+    client_error_rate by how much more may be answered with 4xx; latency how many times as long 95 %
+    of the answers may take, None: this is not looked at.  least is how many requests must have been
+    seen on both sides, before which nothing is said; go_back whether the run then goes back by
+    itself."""
 
-    error_rate: float | None = 0.05
+    error_rate: float = 0.05
+    client_error_rate: float = 0.25
     latency: float | None = None
     least: int = 50
     go_back: bool = True

@@ -21,8 +21,9 @@ _SOURCE = "gate's count, before and since the switch"
 def watch(work: Work, live: Parts) -> tuple[list[Finding], list[str]]:
     """Stay a while: health, requests that the gate could not get answered, and the comparison.
 
-    Ends early when a limit is passed: every further write would make going back dearer.  Returns
-    the findings, and what is too bad, in words."""
+    Ends early when a limit is passed: every further write would make going back dearer.  A side
+    that mostly gives no health answer is too bad as well, also where nobody asks it for anything
+    else.  Returns the findings, and what is too bad, in words."""
     before = work.traffic.look()
     until = time.monotonic() + work.limits.watch
     asked = missed = 0
@@ -37,24 +38,20 @@ def watch(work: Work, live: Parts) -> tuple[list[Finding], list[str]]:
                 break
             time.sleep(min(0.5, work.limits.watch / 5))
     failed = after.failed - before.failed if before and after else -1
-    health = f"{asked} times asked"
-    told = [
-        Finding.equal("health answers missed after the switch", 0, missed, health),
-        Finding.equal("requests that the gate failed", 0, failed, "gate's count while watching"),
-    ]
+    claim, seen = "health answers missed after the switch", f"{missed} of {asked}"
+    findings.append(Finding(claim, "half of them", seen, "health", 2 * missed <= asked))
     words = [f"{f.claim}: {f.observed}, at most {f.expected}" for f in findings if not f.holds]
-    return [*told, *findings], words
+    told = Finding.equal("requests that the gate failed", 0, failed, "gate's count while watching")
+    return [told, *findings], words
 
 
 def too_bad(before: Measured, after: Measured, heed: Heed) -> list[Finding]:
-    """Both comparisons of one side's measures with the other's."""
-    findings = []
-    if heed.error_rate is not None:
-        limit = before.error_rate + heed.error_rate
-        seen = f"{after.error_rate:.1%} of {after.requests}, before {before.error_rate:.1%}"
-        claim = "requests that went wrong since the switch"
-        holds = after.error_rate <= limit
-        findings.append(Finding(claim, f"{limit:.1%}", seen, _SOURCE, holds))
+    """The comparisons of one side's measures with the other's."""
+    was, now = before.client_error_rate, after.client_error_rate
+    findings = [
+        _rate("went wrong", before.error_rate, after.error_rate, heed.error_rate, after.requests),
+        _rate("were answered with 4xx", was, now, heed.client_error_rate, after.requests),
+    ]
     if heed.latency is not None and min(before.timed, after.timed) >= heed.least:
         was, now = before.within(_SLOWEST), after.within(_SLOWEST)
         limit = max(_QUICK, heed.latency * was)
@@ -62,6 +59,13 @@ def too_bad(before: Measured, after: Measured, heed: Heed) -> list[Finding]:
         claim = "time within which 95 % of the answers began"
         findings.append(Finding(claim, f"{limit * 1000:.0f} ms", seen, _SOURCE, now <= limit))
     return findings
+
+
+def _rate(what: str, before: float, after: float, more: float, requests: int) -> Finding:
+    limit = before + more
+    seen = f"{after:.1%} of {requests}, before {before:.1%}"
+    claim = f"requests that {what} since the switch"
+    return Finding(claim, f"{limit:.1%}", seen, _SOURCE, after <= limit)
 
 
 def _compared(state: TrafficState | None, heed: Heed) -> list[Finding]:

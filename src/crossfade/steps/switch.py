@@ -6,6 +6,7 @@ out and switches by itself.
 """
 
 import time
+from dataclasses import replace
 
 from crossfade.errors import Failed
 from crossfade.model import Evidence, Finding, PlannedStep, Reversal, Side
@@ -64,7 +65,7 @@ def run(work: Work) -> Evidence:
     with work.timed("commit"):
         take_token(work)
     done = finish(work)
-    return Evidence(name, (*findings, *done.findings), done.details)
+    return replace(done, findings=(*findings, *done.findings))
 
 
 def finish(work: Work) -> Evidence:
@@ -82,15 +83,14 @@ def finish(work: Work) -> Evidence:
     change_at_boot(work.new, work.old)
     work.old.service.stop(work.limits.stop)  # ends the one that was loaded for going back
     watched, too_bad = watch(work, work.new)
-    findings += watched
     goes_back = bool(too_bad) and work.limits.heed.go_back
     details = {"pause_ended": ended, "too_bad": too_bad, "goes_back": goes_back}
     if goes_back:  # the names and the older backups stay as they are
-        return Evidence(name, tuple(findings), details)
+        return Evidence(name, tuple(findings), details, tuple(watched))
     findings += lead_names(work, Side.NEW)
     if work.backups.wanted:
         work.here.remove(work.directory / "backup")  # what the restore took; the kept one stays
-    return Evidence(name, (*findings, *_thin_out(work)), details)
+    return Evidence(name, (*findings, *_thin_out(work)), details, tuple(watched))
 
 
 def _coming(work: Work) -> str:
