@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from crossfade.merge._apply import (
@@ -87,6 +88,23 @@ class FileMerge:
             for judged in self.questions
             if judged.preselected is not None
         }
+
+    def asking(self, paths: Sequence[Path], why: str) -> FileMerge:
+        """The same, where it is a question for each of these ``fresh`` settings whether the file
+        gets it."""
+        if not paths or not isinstance(self._way, _BySettings):
+            return self
+        merge = self._way.merge
+        choices = (Choice.NEW, Choice.VALUE, Choice.DROP)
+        asked = tuple(
+            Judged(path, Verdict.NEEDS_REVIEW, why, None, None, new, choices=choices)
+            for path, new in merge.three.new.settings.items()
+            if path in paths
+        )
+        judged = (*self.judged, *asked)
+        way = _BySettings(replace(merge, judged=(*merge.judged, *asked)))
+        fresh = tuple(path for path in self.fresh if path not in paths)
+        return replace(self, judged=judged, fresh=fresh, _way=way)
 
     def render(self, answers: Answers | None = None) -> Result:
         """The file with every verdict and answer in it, proven.
