@@ -317,7 +317,8 @@ def test_without_the_old_versions_stock(tiny: Tiny) -> None:
 
 def test_no_secret_is_shown(tiny: Tiny) -> None:
     """Neither in what is said of settings nor in the file of questions nor in the difference."""
-    tiny.write(workers=8, timeout=60, api_token="planted-token")
+    users = {"planted-Zk8vQ2xw9TtYpL4sR7aD": "us"}
+    tiny.write(workers=8, timeout=60, api_token="planted-token", users=users)
     rendering = tiny.render()
     tiny.configuration.ask(rendering.settings)
     said = [str(one.as_json()) for one in rendering.settings]

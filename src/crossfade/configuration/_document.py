@@ -15,6 +15,7 @@ import yaml
 from yaml.constructor import SafeConstructor
 
 from crossfade.errors import Failed
+from crossfade.recipes import looks_secret
 from crossfade.recipes._yaml import FastLoader, YamlError, compose, dotted
 
 __all__ = ["Found", "Scalar", "YamlFile", "model", "refused"]
@@ -220,7 +221,8 @@ class _Inspection:
         if key != key:
             raise refused(self.path, line, "a key is no plain value")  # .nan is never found again
         if key in seen:
-            raise refused(self.path, line, f"the key {key_node.value} is there twice")
+            name = "a key" if looks_secret(key_node.value) else f"the key {key_node.value}"
+            raise refused(self.path, line, f"{name} is there twice")
         seen.add(key)
 
     def _value(self, node: yaml.Node, reason: str) -> object:

@@ -70,7 +70,8 @@ class Judge:
         settings = []
         for judged in found.judged:
             binding = self._binding(judged)
-            decision = holding(given, str(source), judged.path, binding, reader.known)
+            names = self._names(judged.path)
+            decision = holding(given, str(source), names, binding, reader.known)
             answer = _identity(spec, judged)
             if answer:
                 judged = replace(judged, verdict=Verdict.CARRIED, why=_IDENTITY, choices=())
@@ -136,7 +137,7 @@ class Judge:
         try:
             choice = Choice(decision.choice)
         except ValueError:
-            name = " / ".join(judged.path)
+            name = " / ".join(self._names(judged.path))
             text = f"{name} has the choice {decision.choice}, which is none"
             raise self._decisions.invalid(text) from None
         value = decision.value
@@ -159,20 +160,24 @@ class Judge:
         )
         return Judgement(
             source,
-            judged.path,
+            self._names(judged.path),
             judged.verdict,
             judged.why,
             base,
             user,
             new,
             line=judged.user.line if judged.user else 0,
-            moved_to=".".join(judged.moved_to or ()),
+            moved_to=".".join(self._names(judged.moved_to or ())),
             choices=judged.choices,
             proposed=judged.preselected or "",
             gone=judged.gone,
             binding=binding,
             answer=answer.choice if answer else "",
         )
+
+    def _names(self, path: Path) -> Path:
+        """The way to a setting as it may be shown: a name may be a secret as well."""
+        return tuple(self._shown(name, secret=False) for name in path)
 
     def _shown(self, raw: str, secret: bool) -> str:
         text = raw.strip()
