@@ -19,6 +19,7 @@ from crossfade.merge._apply import (
 )
 from crossfade.merge._bytes import Text, Unmergeable, decoded
 from crossfade.merge._lines import LineMerge
+from crossfade.merge._once import remembering
 from crossfade.merge._three_way import Merge, merge
 from crossfade.merge._types import Path, Unreadable
 from crossfade.merge._verdicts import Answer, Choice, Judged, Verdict
@@ -118,7 +119,8 @@ class FileMerge:
         if self._way is None or self._text is None:
             checked(self.judged, answers)
             return self._whole_file(answers)
-        done = self._way.rendered(answers)
+        with remembering():
+            done = self._way.rendered(answers)
         if done.refused is not None:
             return Result(self._new, done.refused)
         try:
@@ -155,6 +157,11 @@ def merge_files(name: str, base: bytes | None, user: bytes, new: bytes) -> FileM
     Where two of the three are the same bytes the third is the result, whatever it contains.
     Without a base, every difference is a question.  Never raises: what cannot be read is refused.
     """
+    with remembering():
+        return _merged(name, base, user, new)
+
+
+def _merged(name: str, base: bytes | None, user: bytes, new: bytes) -> FileMerge:
     whole = _trivial(base, user, new)
     files = {_NEW: new, _YOURS: user, **({_OLD: base} if base is not None else {})}
     try:
