@@ -49,11 +49,15 @@ root:
 
 
 class Disk:
-    """Reads real files; it can do nothing else."""
+    """Looks at real files; it can do nothing else."""
 
     def read(self, path: Path) -> bytes:
         """The whole file."""
         return path.read_bytes()
+
+    def exists(self, path: Path) -> bool:
+        """Whether anything is there."""
+        return path.exists()
 
 
 class Site:

@@ -24,6 +24,10 @@ PLANTED = {
     "Zk8vQ2xw9TtYpL4sR7aD": "innocent: Zk8vQ2xw9TtYpL4sR7aD\n",
     "commented-out": "#smtp: commented-out\nplain: 1 # was commented-out\n",
     "turnplanted": "anchored: &turn turnplanted\nturn_shared_secret: *turn\n",
+    "queryplanted": "hook: 'https://hooks.example.org/in?x=1&api_key=queryplanted'\n",
+    "wordplanted": "connect: host=db password=wordplanted\n",
+    "optionplanted": "run: notify --token optionplanted --quiet\n",
+    "Zk8vQ2xw9TtYpL4sR7aE": "users: {Zk8vQ2xw9TtYpL4sR7aE: us}\n",
     "listplanted": "api_tokens:\n  - listplanted\n  - nested: {deep: listplanted}\n",
 }
 

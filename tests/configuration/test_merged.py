@@ -9,7 +9,8 @@ import pytest
 import yaml
 from tests.configuration.scratch import failing
 
-from crossfade.configuration import CarriedConfiguration, judge_of
+from crossfade.configuration import CarriedConfiguration, Decision, judge_of
+from crossfade.configuration._decisions import holding
 from crossfade.drivers.hosts.local import LocalHost
 from crossfade.errors import UsageError
 from crossfade.model import Address, Installation, Side
@@ -188,6 +189,93 @@ def test_an_answer_holds_for_its_values_only(tiny: Tiny) -> None:
     assert tiny.render().questions == ()
 
 
+def test_answers_for_other_values_are_kept(tiny: Tiny) -> None:
+    """Writing the questions down, with or without another answer, loses none that was given."""
+    tiny.write(timeout=60, colour=None)
+    tiny.configuration.ask(tiny.render().settings)
+    tiny.choose("new")
+    tiny.write(timeout=90, colour="blue")
+    rendering = tiny.render()
+    tiny.configuration.ask(rendering.settings)
+    by_name = {one.setting[0]: one for one in rendering.questions}
+    tiny.configuration.answer(rendering.settings, by_name["timeout"], "value", "45")
+    again = tiny.render()
+    tiny.configuration.ask(again.settings)
+    text = tiny.decisions.read_text()
+    assert text.count("[[decision]]") == 3
+    assert text.count("# Given for other values than there are now.") == 1
+    assert "timeout: 45\n" not in tiny.text(again), "colour is open still"
+    tiny.write(timeout=60, colour=None)
+    assert "timeout: 30\n" in tiny.text(tiny.render())
+    tiny.write(timeout=90, colour=None)
+    assert "timeout: 45\n" in tiny.text(tiny.render())
+
+
+def test_an_answer_is_given_once(tiny: Tiny) -> None:
+    """Another answer for the same values takes the first one's place."""
+    tiny.write(timeout=60, colour=None)
+    for choice in ("yours", "new"):
+        rendering = tiny.render()
+        (about,) = (one for one in rendering.settings if one.setting == ("timeout",))
+        tiny.configuration.answer(rendering.settings, about, choice)
+    assert tiny.decisions.read_text().count("[[decision]]") == 1
+    assert "timeout: 30\n" in tiny.text(tiny.render())
+
+
+def test_an_answer_of_an_earlier_upgrade(tiny: Tiny) -> None:
+    """The file had another place then: it holds for the same values.  That of another file of
+    today, which happens to be called the same, does not."""
+    tiny.write(timeout=60, colour=None)
+    tiny.configuration.ask(tiny.render().settings)
+    tiny.choose("new")
+    text = tiny.decisions.read_text()
+    tiny.decisions.write_text(text.replace(str(tiny.file), "/srv/before/app.yaml"))
+    assert tiny.render().questions == ()
+    tiny.configuration.ask(tiny.render().settings)
+    assert tiny.decisions.read_text().count("[[decision]]") == 1
+    twin = tiny.file.with_name("twin") / "app.yaml"
+    decided = [Decision("new", None, "0" * 16, str(twin), ("timeout",))]
+    assert holding(decided, str(tiny.file), ("timeout",), "0" * 16, {str(tiny.file)})
+    assert not holding(decided, str(tiny.file), ("timeout",), "0" * 16, {str(twin)})
+
+
+@pytest.mark.parametrize(("choice", "line"), [("new", "made-"), ("drop", ""), ("value", "ours")])
+def test_an_identity_key_that_only_the_new_version_has(tiny: Tiny, choice: str, line: str) -> None:
+    """A secret that the new version made up, where the old side sets none: asked, never shown, and
+    what was decided is what stands there, whatever else is changed."""
+    make = tiny.old.root / "make"
+    make.write_text(make.read_text().replace("secret_key: made-$$-old\n", ""))
+    tiny.write(secret_key=None, colour=None)
+    rendering = tiny.render()
+    (asked,) = rendering.questions
+    assert (asked.setting, asked.verdict) == (("secret_key",), "needs-review")
+    assert asked.new_default.startswith("(secret, fingerprint ")
+    assert set(asked.choices) == {"new", "value", "drop"}
+    tiny.configuration.answer(rendering.settings, asked, choice, "ours")
+    for changed in ({}, {"workers": 8}):
+        tiny.write(secret_key=None, colour=None, **changed)
+        decided = tiny.render()
+        assert (decided.questions, failing(decided)) == ((), [])
+        lines = [each for each in tiny.text(decided).splitlines() if "secret_key" in each]
+        assert [each.startswith(f"secret_key: {line}") for each in lines] == [True] * bool(line)
+
+
+def test_taken_back(tiny: Tiny) -> None:
+    """An answer, or all of them, with those for other values; the others stay."""
+    for timeout in (60, 90):
+        tiny.write(timeout=timeout, colour="blue")
+        tiny.configuration.ask(tiny.render().settings)
+        tiny.choose("yours")
+        tiny.choose("yours")
+    settings = tiny.render().settings
+    assert tiny.configuration.take_back(settings, "nothing") == []
+    assert tiny.configuration.take_back(settings, "timeout") == ["app.yaml timeout"]
+    text = tiny.decisions.read_text()
+    assert ("timeout" in text, text.count('choose = "yours"')) == (False, 1)
+    assert tiny.configuration.take_back(tiny.render().settings) == ["app.yaml colour"]
+    assert 'choose = "yours"' not in tiny.decisions.read_text()
+
+
 def test_a_value_of_its_own_and_dropping(tiny: Tiny) -> None:
     """A setting that the new version has no longer is a question, marked as such; it can be
     dropped.  A conflict can get a third value, which is a number where the others are."""
@@ -229,7 +317,8 @@ def test_without_the_old_versions_stock(tiny: Tiny) -> None:
 
 def test_no_secret_is_shown(tiny: Tiny) -> None:
     """Neither in what is said of settings nor in the file of questions nor in the difference."""
-    tiny.write(workers=8, timeout=60, api_token="planted-token")
+    users = {"planted-Zk8vQ2xw9TtYpL4sR7aD": "us"}
+    tiny.write(workers=8, timeout=60, api_token="planted-token", users=users)
     rendering = tiny.render()
     tiny.configuration.ask(rendering.settings)
     said = [str(one.as_json()) for one in rendering.settings]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from tests.configuration.scratch import Disk
 
 from crossfade.configuration import CarriedConfiguration
 from crossfade.model import Address, Endpoint, Installation, Side
@@ -46,14 +47,6 @@ def side(directory: Path, which: Side, host: str, port: int) -> Installation:
     place = directory / which
     here = Address("127.0.0.1", 8001 if which is Side.OLD else 8002)
     return Installation("notes", "1", which, "local", place, place, place, here, {"main": database})
-
-
-class Disk:
-    """Reads real files."""
-
-    def read(self, path: Path) -> bytes:
-        """The whole file."""
-        return path.read_bytes()
 
 
 def carried(directory: Path, recipe: str = RECIPE, config: str = CONFIG) -> CarriedConfiguration:

@@ -172,26 +172,42 @@ def _names(items: list[Any]) -> list[str]:
     return [f"[{at}]" for at in range(len(items))]
 
 
-def _named(value: Any, like: Any, in_order: bool) -> Any:
-    """Lists of maps as maps by name; ``like`` is the named text that this one was made of."""
+def _named(value: Any, like: Any, in_order: bool, yours: Any = None) -> Any:
+    """Lists of maps as maps by name; ``like`` is the named text that this one was made of, and
+    ``yours`` one from which entries may have come that it does not have."""
+    mine = yours if isinstance(yours, dict) else {}
+    of = like if isinstance(like, dict) else {}
     if isinstance(value, dict):
-        like = like if isinstance(like, dict) else {}
-        return {str(key): _named(each, like.get(str(key)), in_order) for key, each in value.items()}
+        return {
+            str(key): _named(each, of.get(str(key)), in_order, mine.get(str(key)))
+            for key, each in value.items()
+        }
     if not (isinstance(value, list) and any(isinstance(item, dict | list) for item in value)):
         return tuple(value) if isinstance(value, list) else value
-    theirs = list(like) if isinstance(like, dict) else []
+    theirs = list(of)
     names = _names(value)
     if theirs and in_order and len(theirs) == len(names):
         names = theirs
     elif theirs:
+        came = {name: each for name, each in mine.items() if name not in theirs}
+        for at, name in enumerate(names):
+            if name not in theirs:
+                free = {one: each for one, each in came.items() if one not in names}
+                names[at] = _came_from(free, value[at]) or name
         left = [name for name in theirs if name not in names]
         for at, name in enumerate(names):
-            if name not in theirs and left:
+            if name not in theirs and name not in came and left:
                 names[at] = left.pop(0)
-    of = like if isinstance(like, dict) else {}
     return {
-        name: _named(item, of.get(name), in_order) for name, item in zip(names, value, strict=True)
+        name: _named(item, of.get(name, mine.get(name)), in_order, mine.get(name))
+        for name, item in zip(names, value, strict=True)
     }
+
+
+def _came_from(entries: dict[str, Any], item: Any) -> str:
+    """The name of the entry that an item is, value for value."""
+    same = (name for name, each in entries.items() if _named(item, each, in_order=True) == each)
+    return next(same, "")
 
 
 def _leaves(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], object]]:
@@ -213,9 +229,9 @@ class Truth:
         self._format = format
         base_tree = _named(parsed(format, base), None, in_order=True)
         self._new_tree = _named(parsed(format, new), base_tree, in_order=False)
-        user_tree = _named(parsed(format, user), base_tree, in_order=True)
+        self._user_tree = _named(parsed(format, user), base_tree, in_order=True)
         self.base, self.user, self.new = (
-            dict(_leaves(tree)) for tree in (base_tree, user_tree, self._new_tree)
+            dict(_leaves(tree)) for tree in (base_tree, self._user_tree, self._new_tree)
         )
 
     def _paths(self) -> list[tuple[str, ...]]:
@@ -244,7 +260,7 @@ class Truth:
 
     def result(self, text: str) -> Model:
         """The model of a result, with the new text's names.  Raises ValueError."""
-        tree = _named(parsed(self._format, text), self._new_tree, in_order=True)
+        tree = _named(parsed(self._format, text), self._new_tree, True, self._user_tree)
         return dict(_leaves(tree))
 
     def wrong(self, text: str, asked: Iterable[str] = ()) -> list[tuple[str, ...]]:

@@ -13,43 +13,15 @@ import pytest
 import yaml
 from tests.testbed.client import Client
 from tests.testbed.moments import Moments
-from tests.testbed.site import HERE, Site, site_at
-
-_PLACES = "listen: 127.0.0.1:8000\ndatabase: $2/notes.db\nuploads: $2/uploads\nsecret_key: made\n"
-_STOCK = {
-    "1.0": f"# Notes, version 1\n{_PLACES}page: 20\nmotd: hello\n",
-    "2.0": f"# Notes, version 2\n{_PLACES}# On a page.\npage: 25\nmotd: hello\ntheme: light\n",
-}
+from tests.testbed.site import Site, site_at
+from tests.testbed.stocked import decisions, has, stocked_site_at
 
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
     """A running site whose application makes its configuration, differently in both versions."""
-    recipe = (HERE / "notes.yaml").read_text(encoding="utf-8")
-    recipe = recipe.replace("    format: yaml\n", "    format: yaml\n    stock: notes.yaml\n", 1)
-    script = tmp_path / "make.sh"
-    recipe += f'stock: {{command: [sh, "{script}", "{{version}}", "{{data}}", "{{stock}}"]}}\n'
-    cases = "".join(
-        f'{version}) cat > "$3/notes.yaml" <<END\n{text}END\n;;\n'
-        for version, text in _STOCK.items()
-    )
-    script.write_text(f'case "$1" in\n{cases}*) exit 1\nesac\n', encoding="utf-8")
-    with site_at(tmp_path / "site", recipe=recipe) as made:
-        has(made, page=20, motd="ours")
-        made.start()
+    with stocked_site_at(tmp_path) as made:
         yield made
-
-
-def has(site: Site, **settings: object) -> None:
-    """Edit the old side's file as an administrator does."""
-    file = site.data / "notes.yaml"
-    kept = [
-        line
-        for line in file.read_text(encoding="utf-8").splitlines()
-        if line.partition(":")[0] not in settings
-    ]
-    lines = [*kept, *(f"{name}: {value}" for name, value in settings.items())]
-    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def new_text(site: Site) -> str:
@@ -62,11 +34,6 @@ def new_settings(site: Site) -> dict[str, object]:
     found = yaml.safe_load(new_text(site))
     assert isinstance(found, dict)
     return found
-
-
-def decisions(site: Site) -> Path:
-    """The file of questions and answers."""
-    return site.directory / "state" / "configuration" / "decisions.toml"
 
 
 def test_in_the_new_versions_text(site: Site) -> None:
@@ -117,6 +84,29 @@ def test_drift_in_conflict_goes_back_and_asks(site: Site) -> None:
         site.run("cutover", "--yes")
     assert (client.failures, client.lost(site.gate)) == ([], set())
     assert new_settings(site)["page"] == 50
+
+
+def test_hands_on_the_new_side(site: Site) -> None:
+    """Somebody edits the new side's file right before the pause: nobody rehearsed that, so the old
+    side serves again, and what they wrote is kept.  Done on the old side, it goes through."""
+    site.run("rehearse")
+    file = site.directory / "new" / "notes.yaml"
+    deed = {"cutover.stop.before-act": lambda: file.write_text(f"{new_text(site)}motto: by hand\n")}
+    with Client(site.gate) as client:
+        with Moments(site.directory, deed) as moments:
+            result = site.run("cutover", "--yes", ok=False, env=moments.environment)
+        assert (result.code, "error: new-side-edited" in result.err) == (5, True)
+        assert "The old side (1.0) serves" in result.err
+        assert "next: crossfade cutover   (first make the same edit on the old side)" in result.err
+        (kept,) = (site.directory / "state").rglob("edited/**/notes.yaml")
+        assert (kept.read_text().endswith("motto: by hand\n"), kept.stat().st_mode & 0o777) == (
+            True,
+            0o600,
+        )
+        has(site, motto="by hand")
+        site.run("cutover", "--yes")
+    assert (client.failures, client.lost(site.gate)) == ([], set())
+    assert new_settings(site)["motto"] == "by hand"
 
 
 def test_a_file_that_is_taken_whole_goes_back(tmp_path: Path) -> None:

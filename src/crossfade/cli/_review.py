@@ -73,18 +73,23 @@ def question(setting: Judgement) -> str:
 
 def one(setting: Judgement) -> str:
     """All that is known of one setting."""
-    lines = [
-        f"{_name(setting)}   {setting.verdict}: {setting.why}",
-        f"    the old version's default   {_value(setting.old_default)}",
-        f"    yours                       {_value(setting.yours)}"
-        + (f"   ({setting.file}:{setting.line})" if setting.line else ""),
-        f"    the new version's default   {_value(setting.new_default)}",
-    ]
+    lines = [f"{_name(setting)}   {setting.verdict}: {setting.why}"]
+    if setting.setting:  # of a whole file nothing is shown
+        lines += _values(setting)
     if setting.moved_to:
         lines.append(f"    looks moved to              {setting.moved_to}")
     if setting.answer:
         lines.append(f"    decided                     {setting.answer}")
     return "\n".join(lines)
+
+
+def _values(setting: Judgement) -> list[str]:
+    return [
+        f"    the old version's default   {_value(setting.old_default)}",
+        f"    yours                       {_value(setting.yours)}"
+        + (f"   ({setting.file}:{setting.line})" if setting.line else ""),
+        f"    the new version's default   {_value(setting.new_default)}",
+    ]
 
 
 def _name(setting: Judgement) -> str:

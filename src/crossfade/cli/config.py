@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from crossfade.cli._common import Verbs, open_site, verb
 from crossfade.cli._review import answered, one, overview, question
 
 if TYPE_CHECKING:
-    from crossfade.ports import Judgement, Rendering, Work
+    from crossfade.errors import UsageError
+    from crossfade.ports import Rendering, Work
     from crossfade.wiring import WiredSite
 
 __all__ = ["add", "run"]
@@ -23,6 +23,7 @@ _WHAT = {
     "plan": "what happens to every setting, and what only you can decide",
     "review": "decide it, one question after another",
     "why": "all that is known of one setting",
+    "undo": "take the answer about a setting back, or with --all every answer",
 }
 
 
@@ -34,11 +35,14 @@ def add(verbs: Verbs) -> None:
         choices=list(_WHAT),
         help="; ".join(f"{name}: {what}" for name, what in _WHAT.items()),
     )
-    parser.add_argument("setting", nargs="?", help="for why: a setting's name, or the end of it")
+    parser.add_argument(
+        "setting", nargs="?", help="for why and undo: a setting's name, or the end of it"
+    )
+    parser.add_argument("--all", action="store_true", help="for undo: every answer")
 
 
 def run(options: argparse.Namespace) -> int:
-    """0 when all is decided, 3 while a question is open; ``show``: 4 for what is not carried."""
+    """0 when all is decided, 3 while a question is open, 4 for what cannot be carried."""
     from crossfade.model import Run
     from crossfade.upgrade import before_any_step
 
@@ -52,6 +56,8 @@ def run(options: argparse.Namespace) -> int:
             return _show(options, rendering)
         if options.what == "why":
             return _why(options, rendering)
+        if options.what == "undo":
+            return _undone(options, work, rendering)
         if rendering.questions:
             where = work.configuration.ask(rendering.settings)
             if options.what == "review" and sys.stdin.isatty() and not options.no_input:
@@ -62,7 +68,8 @@ def run(options: argparse.Namespace) -> int:
         print(json.dumps([setting.as_json() for setting in rendering.settings], indent=2))
     else:
         print(overview(rendering))
-    return 3 if rendering.questions else 0
+    broken = _told(options, rendering) if not rendering.questions else False
+    return 3 if rendering.questions else 4 if broken else 0
 
 
 def _scan(options: argparse.Namespace, site: WiredSite) -> int:
@@ -84,31 +91,32 @@ def _scan(options: argparse.Namespace, site: WiredSite) -> int:
 
 def _show(options: argparse.Namespace, rendering: Rendering) -> int:
     """Print the difference and every finding that does not hold; 4 when there is one."""
-    broken = [finding for finding in rendering.findings if not finding.holds]
     if options.json:
         findings = [finding.as_json() for finding in rendering.findings]
         difference = rendering.difference
         print(json.dumps({"difference": difference, "findings": findings}, indent=2))
     else:
         print(rendering.difference, end="")
-        for finding in broken:
-            print(f"problem: {finding.claim}: {finding.observed} ({finding.source})")
-    return 4 if broken else 0
+    return 4 if _told(options, rendering) else 0
+
+
+def _told(options: argparse.Namespace, rendering: Rendering) -> bool:
+    """Say what keeps the files from being carried; whether anything does."""
+    broken = [finding for finding in rendering.findings if not finding.holds]
+    for finding in broken:
+        words = f"problem: {finding.claim}: {finding.observed} ({finding.source})"
+        print(words, file=sys.stderr if options.json else sys.stdout)
+    return bool(broken)
 
 
 def _why(options: argparse.Namespace, rendering: Rendering) -> int:
     """Print what is known of the settings that the word names."""
-    from crossfade.errors import UsageError
+    from crossfade.configuration import is_named
 
     word = options.setting or ""
-    found = [setting for setting in rendering.settings if _named(setting, word)]
+    found = [one for one in rendering.settings if is_named(one.file, one.setting, word)]
     if not word or not found:
-        raise UsageError(
-            "setting-unknown",
-            f"No verdict is about a setting called {word}." if word else "Which setting?",
-            where="the old side's configuration",
-            next="crossfade config plan",
-        )
+        raise _unknown("verdict", word)
     if options.json:
         print(json.dumps([setting.as_json() for setting in found], indent=2))
     else:
@@ -116,9 +124,34 @@ def _why(options: argparse.Namespace, rendering: Rendering) -> int:
     return 0
 
 
-def _named(setting: Judgement, word: str) -> bool:
-    name = ".".join(setting.setting)
-    return word in (name, f"{Path(setting.file).name} {name}") or name.endswith(f".{word}")
+def _undone(options: argparse.Namespace, work: Work, rendering: Rendering) -> int:
+    """Take answers back, and write the questions down that are open again."""
+    word = options.setting or ""
+    if not word and not options.all:
+        raise _unknown("answer", word)
+    names = work.configuration.take_back(rendering.settings, word)
+    if word and not names:
+        raise _unknown("answer", word)
+    rendering = work.configuration.render(work.new.installation)
+    work.configuration.ask(rendering.settings)
+    if options.json:
+        print(json.dumps(names, indent=2))
+    else:
+        print("\n".join(f"taken back: {name}" for name in names) or "there is no answer")
+        if rendering.questions:
+            print("next: crossfade config review")
+    return 0
+
+
+def _unknown(what: str, word: str) -> UsageError:
+    from crossfade.errors import UsageError
+
+    return UsageError(
+        "setting-unknown",
+        f"No {what} is about a setting called {word}." if word else "Which setting?",
+        where="the old side's configuration",
+        next="crossfade config plan",
+    )
 
 
 def _reviewed(work: Work, rendering: Rendering) -> Rendering:

@@ -6,7 +6,7 @@ known, and rewrite what belongs to a side.
 
 from crossfade.configuration._carried import CarriedConfiguration, facts
 from crossfade.configuration._decisions import Decision, Decisions
-from crossfade.configuration._judge import Judge, judge_of
+from crossfade.configuration._judge import Judge, is_named, judge_of
 from crossfade.configuration._places import Reads, locate, mapped
 from crossfade.configuration._stock import Stock
 from crossfade.recipes import mentions
@@ -19,6 +19,7 @@ __all__ = [
     "Reads",
     "Stock",
     "facts",
+    "is_named",
     "judge_of",
     "locate",
     "mapped",

@@ -13,9 +13,10 @@ from crossfade.configuration._conditions import applies, readings
 from crossfade.configuration._decisions import Decision
 from crossfade.configuration._document import YamlFile
 from crossfade.configuration._edit import Change, apply, change
+from crossfade.configuration._includes import included
 from crossfade.configuration._judge import Judge
 from crossfade.configuration._places import Reader, Reads, locate, mapped, references, translate
-from crossfade.configuration._prove import identity, prove_file
+from crossfade.configuration._prove import identity, kept_keys, prove_file
 from crossfade.model import Finding, Installation
 from crossfade.ports import Judgement, Rendering
 from crossfade.recipes import ConfigurationSpec, Fingerprints, Recipe, RewriteSpec
@@ -104,7 +105,10 @@ class CarriedConfiguration:
             files={path: (file.data, file.mode) for path, file in carried.items()}
             | {path: (data, _SECRET_MODE) for path, data in self._also(new).items()},
             difference="".join(file.difference for file in carried.values()),
-            findings=tuple(self._findings(carried, sources, reader, new)),
+            findings=(
+                *self._findings(carried, sources, reader, new),
+                included(originals, self._old, reader),
+            ),
             sources=sources,
             settings=tuple(one for file in carried.values() for one in file.settings),
             merged=frozenset(path for path, file in carried.items() if file.merged),
@@ -121,7 +125,12 @@ class CarriedConfiguration:
     ) -> None:
         """Write one answer down; settings are all of the rendering."""
         assert self._judge  # noqa: S101 - nobody else asks
-        self._judge.answer(settings, {about.binding: Decision(choice, value, about.binding)})
+        given = Decision(choice, value, about.binding, about.file, about.setting)
+        self._judge.answer(settings, given)
+
+    def take_back(self, settings: Iterable[Judgement], setting: str = "") -> list[str]:
+        """Take answers back; settings are all of the rendering, the result those that had one."""
+        return self._judge.take_back(settings, setting) if self._judge else []
 
     def active_effects(self, rendering: Rendering) -> tuple[str, ...]:
         """The recipe's effects, each as "name: what", that this configuration leaves active.
@@ -156,6 +165,7 @@ class CarriedConfiguration:
         changes, missing = self._changes(source.spec, old_file, new)
         data = apply(old_file.text, changes).encode()
         new_file = YamlFile(path, data)
+        settings = merged.settings if merged else ()
         keys = source.spec.identity if isinstance(source.spec.identity, tuple) else ()
         shown = {each.found.key for each in changes} - _passwords(source.spec, old_file)
         secret = _mask.holds_secret(old_file)
@@ -167,11 +177,11 @@ class CarriedConfiguration:
             findings=(
                 *prove_file(old_file, new_file, changes),
                 *missing,
-                *identity(yours, new_file, keys, self._fingerprints),
+                *identity(yours, new_file, kept_keys(keys, yours, settings), self._fingerprints),
                 *(self._whole(source, path, data) if source.spec.identity is True else ()),
             ),
             texts=tuple(_residue.texts(new_file)),
-            settings=merged.settings if merged else (),
+            settings=settings,
             merged=bool(merged and merged.data is not None),
         )
 

@@ -15,6 +15,7 @@ import yaml
 from yaml.constructor import SafeConstructor
 
 from crossfade.errors import Failed
+from crossfade.recipes import looks_secret
 from crossfade.recipes._yaml import FastLoader, YamlError, compose, dotted
 
 __all__ = ["Found", "Scalar", "YamlFile", "model", "refused"]
@@ -30,6 +31,7 @@ def refused(path: Path, line: int, reason: str) -> Failed:
         "configuration-refused",
         f"{path.name} cannot be carried over: {reason}",
         where=f"{path}:{line}",
+        next=f"crossfade config plan   (first mend line {line} of {path})",
     )
 
 
@@ -89,7 +91,7 @@ class YamlFile:
         try:
             self.root = compose(self.text)
         except YamlError as error:
-            reason = _PLAIN_WORDS.get(error.text, error.text)
+            reason = _plain_words(error, self.text)
             raise refused(path, error.line, reason) from None
         self._aliased: set[int] = set()
         if self.root is not None:
@@ -161,7 +163,14 @@ def model(path: Path, text: str) -> Any:
         raise refused(path, 1, "it has a value or tag that is not plain data") from None
 
 
-_PLAIN_WORDS = {"but found another document": "it holds more than one document"}
+def _plain_words(error: YamlError, text: str) -> str:
+    """The reason without the parser's jargon, and without what it would quote."""
+    if error.text == "but found another document":
+        return "it holds more than one document"
+    lines = text.split("\n")
+    if "\t" in lines[min(error.line, len(lines)) - 1] and "start any token" in error.text:
+        return "a tab stands where YAML allows only spaces"
+    return "it is no YAML that parses" if "…" in error.text else error.text
 
 
 class _Inspection:
@@ -212,7 +221,8 @@ class _Inspection:
         if key != key:
             raise refused(self.path, line, "a key is no plain value")  # .nan is never found again
         if key in seen:
-            raise refused(self.path, line, f"the key {key_node.value} is there twice")
+            name = "a key" if looks_secret(key_node.value) else f"the key {key_node.value}"
+            raise refused(self.path, line, f"{name} is there twice")
         seen.add(key)
 
     def _value(self, node: yaml.Node, reason: str) -> object:

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from hashlib import sha256
-from pathlib import Path
+from pathlib import Path as FilePath
 
-from crossfade.configuration._decisions import Decision, Decisions
+from crossfade.configuration._decisions import Decision, Decisions, holding
 from crossfade.configuration._places import Reader
 from crossfade.configuration._stock import Stock
-from crossfade.merge import Answer, Choice, Judged, Setting, Verdict, merge_files
+from crossfade.merge import Answer, Choice, Judged, Path, Setting, Verdict, merge_files
 from crossfade.model import Installation, Side
 from crossfade.ports import Host, Judgement
 from crossfade.recipes import (
@@ -23,11 +23,14 @@ from crossfade.recipes import (
     may_name_secret,
 )
 
-__all__ = ["Judge", "Merged", "judge_of"]
+__all__ = ["Judge", "Merged", "is_named", "judge_of"]
 
 _LONGEST = 200
 """Characters of a value that are shown."""
 _IDENTITY = "it makes the site what it is, so it keeps the old value"
+_FRESH = (
+    "it makes the site what it is, and the old side does not set it; the new version made it up"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +54,7 @@ class Judge:
         self._decisions = decisions
 
     def merged(
-        self, spec: ConfigurationSpec, source: Path, data: bytes, reader: Reader
+        self, spec: ConfigurationSpec, source: FilePath, data: bytes, reader: Reader
     ) -> Merged | None:
         """A file of the old side, merged; None where the new version's stock is not known.
 
@@ -61,16 +64,18 @@ class Judge:
             return None
         base = self._stock.text(Side.OLD, spec.stock, reader)
         found = merge_files(str(source), base, data, new)
+        found = found.asking(_keys(spec, found.fresh), _FRESH)
         given = self._decisions.read()
         answers: dict[tuple[str, ...], Answer] = {}
         settings = []
         for judged in found.judged:
             binding = self._binding(judged)
-            decision = given.get((str(source), judged.path))
+            names = self._names(judged.path)
+            decision = holding(given, str(source), names, binding, reader.known)
             answer = _identity(spec, judged)
             if answer:
                 judged = replace(judged, verdict=Verdict.CARRIED, why=_IDENTITY, choices=())
-            if decision and decision.choice and decision.binding == binding:
+            if decision:
                 answer = self._answer(judged, decision)
             if answer:
                 answers[judged.path] = answer
@@ -83,26 +88,37 @@ class Judge:
             raise self._decisions.invalid(str(error)) from None
         if result.refused is None:
             return Merged(result.content, tuple(settings))
-        return self._unproven(str(source), result.refused, data, new, settings)
+        return self._unproven(str(source), result.refused, data, new, settings, reader)
 
-    def write(self, settings: Iterable[Judgement]) -> Path:
+    def write(self, settings: Iterable[Judgement]) -> FilePath:
         """Write the questions down, with the answers that are there; where they are to be filled
         in."""
-        given = {decision.binding: decision for decision in self._decisions.read().values()}
-        self._decisions.write(settings, given)
+        self._decisions.write(settings, self._decisions.read())
         return self._decisions.path
 
-    def answer(self, settings: Iterable[Judgement], given: Mapping[str, Decision]) -> None:
-        """Write answers down, by their binding, beside those that are there."""
-        before = {decision.binding: decision for decision in self._decisions.read().values()}
-        self._decisions.write(settings, {**before, **given})
+    def answer(self, settings: Iterable[Judgement], given: Decision) -> None:
+        """Write an answer down, beside those that are there."""
+        self._decisions.write(settings, [given, *self._decisions.read()])
+
+    def take_back(self, settings: Iterable[Judgement], setting: str) -> list[str]:
+        """Take the answers about a setting back, by its name or the end of it; all of them for
+        none.  The names of those that had one."""
+        return self._decisions.take_back(
+            settings, lambda given: not setting or is_named(given.file, given.setting, setting)
+        )
 
     def _unproven(
-        self, source: str, reason: str, data: bytes, new: bytes, settings: list[Judgement]
+        self,
+        source: str,
+        reason: str,
+        data: bytes,
+        new: bytes,
+        settings: list[Judgement],
+        reader: Reader,
     ) -> Merged:
         """What cannot be proven is not written; which of the whole files it shall be is asked."""
         binding = self._decisions.bound(*(sha256(one).hexdigest() for one in (data, new)))
-        decision = self._decisions.read().get((source, ()))
+        decision = holding(self._decisions.read(), source, (), binding, reader.known)
         whole = {Choice.YOURS: data, Choice.NEW: new}
         asked = Judgement(
             source,
@@ -112,7 +128,7 @@ class Judge:
             choices=tuple(whole),
             binding=binding,
         )
-        if decision and decision.binding == binding and decision.choice in tuple(whole):
+        if decision and decision.choice in tuple(whole):
             choice = Choice(decision.choice)
             return Merged(whole[choice], (*settings, replace(asked, answer=choice)))
         return Merged(None, (*settings, asked))
@@ -121,7 +137,7 @@ class Judge:
         try:
             choice = Choice(decision.choice)
         except ValueError:
-            name = " / ".join(judged.path)
+            name = " / ".join(self._names(judged.path))
             text = f"{name} has the choice {decision.choice}, which is none"
             raise self._decisions.invalid(text) from None
         value = decision.value
@@ -144,20 +160,24 @@ class Judge:
         )
         return Judgement(
             source,
-            judged.path,
+            self._names(judged.path),
             judged.verdict,
             judged.why,
             base,
             user,
             new,
             line=judged.user.line if judged.user else 0,
-            moved_to=".".join(judged.moved_to or ()),
+            moved_to=".".join(self._names(judged.moved_to or ())),
             choices=judged.choices,
             proposed=judged.preselected or "",
             gone=judged.gone,
             binding=binding,
             answer=answer.choice if answer else "",
         )
+
+    def _names(self, path: Path) -> Path:
+        """The way to a setting as it may be shown: a name may be a secret as well."""
+        return tuple(self._shown(name, secret=False) for name in path)
 
     def _shown(self, raw: str, secret: bool) -> str:
         text = raw.strip()
@@ -178,16 +198,29 @@ def _of_its_kind(text: str, judged: Judged) -> object:
 
 def _identity(spec: ConfigurationSpec, judged: Judged) -> Answer | None:
     """Keys that make the site what it is keep the old value, whatever the new version has."""
-    keys = spec.identity if isinstance(spec.identity, tuple) else ()
-    known = {".".join(judged.path[: n + 1]) for n in range(len(judged.path))}
     allowed = not judged.choices or Choice.YOURS in judged.choices
-    if allowed and known.intersection(keys) and judged.verdict is not Verdict.ALREADY:
+    if allowed and _keys(spec, [judged.path]) and judged.verdict is not Verdict.ALREADY:
         return Answer(Choice.YOURS)
     return None
 
 
+def _keys(spec: ConfigurationSpec, paths: Iterable[Path]) -> list[Path]:
+    """Those of the settings that make the site what it is."""
+    keys = set(spec.identity) if isinstance(spec.identity, tuple) else set()
+    return [path for path in paths if keys & {".".join(path[: n + 1]) for n in range(len(path))}]
+
+
+def is_named(file: str, setting: tuple[str, ...], word: str) -> bool:
+    """Whether a word means this setting: its name, or the end of it, perhaps after its file's."""
+    name = ".".join(setting)
+    return word in (name, f"{FilePath(file).name} {name}") or name.endswith(f".{word}")
+
+
 def judge_of(
-    recipe: Recipe, old: Installation, sides: Mapping[Side, tuple[Host, Installation]], state: Path
+    recipe: Recipe,
+    old: Installation,
+    sides: Mapping[Side, tuple[Host, Installation]],
+    state: FilePath,
 ) -> Judge | None:
     """The judge of a site; None for a recipe that knows no stock files."""
     if not any(spec.stock for spec in recipe.configuration):

@@ -10,7 +10,7 @@ from typing import Protocol
 import yaml
 
 from crossfade.configuration._document import Found, YamlFile
-from crossfade.errors import UsageError
+from crossfade.errors import Failed, UsageError
 from crossfade.manifest import resolve
 from crossfade.model import Endpoint, Installation
 from crossfade.recipes import KeyReference, PartSpec, RewriteSpec
@@ -25,6 +25,9 @@ class Reads(Protocol):
 
     def read(self, path: Path) -> bytes:
         """The whole file.  Raises Failed when it cannot be read."""
+
+    def exists(self, path: Path) -> bool:
+        """Whether anything is there.  Raises Failed when that cannot be seen."""
 
 
 def absolute(text: str, old: Installation) -> str:
@@ -56,8 +59,22 @@ class Reader:
     def read(self, path: Path) -> bytes:
         """The whole file.  Raises Failed."""
         if path not in self._data:
-            self._data[path] = self._host.read(path)
+            try:
+                self._data[path] = self._host.read(path)
+            except Failed as failed:
+                if failed.code == "file-unreadable":
+                    failed.next = f"crossfade config plan   (first make {path} a file to be read)"
+                raise
         return self._data[path]
+
+    @property
+    def known(self) -> set[str]:
+        """The files that were read."""
+        return {str(path) for path in self._data}
+
+    def exists(self, path: Path) -> bool:
+        """Whether anything is there."""
+        return self._host.exists(path)
 
     def yaml(self, path: Path) -> YamlFile:
         """The parsed file.  Raises Failed."""

@@ -10,10 +10,11 @@ from typing import Any
 from crossfade.configuration._document import YamlFile, model
 from crossfade.configuration._edit import Change, apply
 from crossfade.model import Finding
+from crossfade.ports import Judgement
 from crossfade.recipes import Fingerprints
 from crossfade.recipes._yaml import YamlError, compose
 
-__all__ = ["identity", "prove_file", "same"]
+__all__ = ["identity", "kept_keys", "prove_file", "same"]
 
 
 def prove_file(old: YamlFile, new: YamlFile, changes: Sequence[Change]) -> tuple[Finding, ...]:
@@ -52,6 +53,19 @@ def identity(
             str(new.path),
         )
         for key in keys
+    )
+
+
+def kept_keys(
+    keys: Iterable[str], yours: YamlFile, settings: Iterable[Judgement]
+) -> tuple[str, ...]:
+    """Those of the identity keys that must come over; not those that the old side never had, and
+    about which somebody decided."""
+    decided = [".".join(one.setting) + "." for one in settings if one.decided and not one.yours]
+    return tuple(
+        key
+        for key in keys
+        if yours.find(key) or not any(name.startswith(f"{key}.") for name in decided)
     )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from crossfade.configuration._document import YamlFile
 from crossfade.model import Finding, Installation
-from crossfade.recipes import mentions
+from crossfade.recipes import looks_secret, mentions
 
 __all__ = ["Text", "residue", "texts"]
 
@@ -28,7 +28,8 @@ def texts(file: YamlFile) -> Iterator[Text]:
     position = 0
     for scalar in file.scalars():
         yield from _between(file, position, scalar.start)
-        yield Text(f"{file.path.name}:{scalar.line} {scalar.key}", scalar.value)
+        names = ("…" if looks_secret(name) else name for name in scalar.names)
+        yield Text(f"{file.path.name}:{scalar.line} {'.'.join(names)}", scalar.value)
         position = scalar.end
     yield from _between(file, position, len(file.text))
 

@@ -70,6 +70,7 @@ class AttemptWork:
     names: Names | None = None
     held: ExitStack = field(default_factory=ExitStack)
     straight: Rendering | None = None
+    written: Mapping[str, bytes] = field(default_factory=dict)
     pause_began: float | None = None
     step: str = ""
     parts: list[dict[str, object]] = field(default_factory=list)

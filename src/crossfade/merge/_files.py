@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from crossfade.merge._apply import (
@@ -18,6 +19,7 @@ from crossfade.merge._apply import (
 )
 from crossfade.merge._bytes import Text, Unmergeable, decoded
 from crossfade.merge._lines import LineMerge
+from crossfade.merge._once import remembering
 from crossfade.merge._three_way import Merge, merge
 from crossfade.merge._types import Path, Unreadable
 from crossfade.merge._verdicts import Answer, Choice, Judged, Verdict
@@ -88,6 +90,23 @@ class FileMerge:
             if judged.preselected is not None
         }
 
+    def asking(self, paths: Sequence[Path], why: str) -> FileMerge:
+        """The same, where it is a question for each of these ``fresh`` settings whether the file
+        gets it."""
+        if not paths or not isinstance(self._way, _BySettings):
+            return self
+        merge = self._way.merge
+        choices = (Choice.NEW, Choice.VALUE, Choice.DROP)
+        asked = tuple(
+            Judged(path, Verdict.NEEDS_REVIEW, why, None, None, new, choices=choices)
+            for path, new in merge.three.new.settings.items()
+            if path in paths
+        )
+        judged = (*self.judged, *asked)
+        way = _BySettings(replace(merge, judged=(*merge.judged, *asked)))
+        fresh = tuple(path for path in self.fresh if path not in paths)
+        return replace(self, judged=judged, fresh=fresh, _way=way)
+
     def render(self, answers: Answers | None = None) -> Result:
         """The file with every verdict and answer in it, proven.
 
@@ -100,7 +119,8 @@ class FileMerge:
         if self._way is None or self._text is None:
             checked(self.judged, answers)
             return self._whole_file(answers)
-        done = self._way.rendered(answers)
+        with remembering():
+            done = self._way.rendered(answers)
         if done.refused is not None:
             return Result(self._new, done.refused)
         try:
@@ -137,6 +157,11 @@ def merge_files(name: str, base: bytes | None, user: bytes, new: bytes) -> FileM
     Where two of the three are the same bytes the third is the result, whatever it contains.
     Without a base, every difference is a question.  Never raises: what cannot be read is refused.
     """
+    with remembering():
+        return _merged(name, base, user, new)
+
+
+def _merged(name: str, base: bytes | None, user: bytes, new: bytes) -> FileMerge:
     whole = _trivial(base, user, new)
     files = {_NEW: new, _YOURS: user, **({_OLD: base} if base is not None else {})}
     try:

@@ -321,6 +321,10 @@ class Configuration(Protocol):
     ) -> None:
         """Write the answer about one of a rendering's settings down."""
 
+    def take_back(self, settings: Iterable[Judgement], setting: str = "") -> list[str]:
+        """Take the answers to a rendering's settings back that are called so; all of them for no
+        name.  What they were about."""
+
     def active_effects(self, rendering: Rendering) -> tuple[str, ...]:
         """Side effects on the outside that the application, so configured, would have."""
 

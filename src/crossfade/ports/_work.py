@@ -128,7 +128,8 @@ class Work(Protocol):
     label names this attempt ("cutover-2") and directory is its own place below the state
     directory, on this machine, which is here.  held is closed when the attempt ends: fences and the
     keeper of the pause's lease live there.  straight is the new side's configuration with the
-    databases' own addresses, once it was made.  pause_began is the wall clock at the hold, or None
+    databases' own addresses, once it was made; written are its files as this attempt wrote them, by
+    their paths.  pause_began is the wall clock at the hold, or None
     outside a pause.  unmuted says that the operator accepts a rehearsal whose effects are not
     muted; accepted has the other named flags by which the operator skips a safety.  names are those
     in the DNS, if the site has some.
@@ -151,6 +152,7 @@ class Work(Protocol):
     directory: Path
     held: ExitStack
     straight: Rendering | None
+    written: Mapping[str, bytes]
     pause_began: float | None
 
     @property

@@ -19,6 +19,7 @@ __all__ = ["Fingerprints", "looks_secret", "may_name_secret", "mentions"]
 
 _MORE_NAMES = re.compile(r"pw|auth|pepper|cookie|session|signature|cert", re.IGNORECASE)
 _USERINFO = re.compile(r"://[^/\s@]+@")
+_NAMED = re.compile(r"([\w.-]+)=[^\s&;,]|(?<!\S)--?([\w.-]+)\s+[^\s-]")
 _DOTTED_NAME = re.compile(r"[A-Za-z_]+(\.[A-Za-z_]+)+\Z")
 _IN_LONGER_PATH = re.compile(r"/[\w.-]+\Z")
 _IN_URL_PATH = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s/?#=]+(?:/[^\s?#=&,;]*)?\Z")
@@ -43,8 +44,11 @@ def may_name_secret(name: str) -> bool:
 
 
 def looks_secret(value: str) -> bool:
-    """Whether a value looks like a secret: a key, a password in an address, random letters."""
+    """Whether a value looks like a secret: a key, a password in an address or behind a name or an
+    option, random letters."""
     if "-----BEGIN" in value or _USERINFO.search(value):
+        return True
+    if any(may_name_secret(match[1] or match[2]) for match in _NAMED.finditer(value)):
         return True
     return any(_random(word) for word in _words(value))
 

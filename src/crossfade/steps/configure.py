@@ -86,7 +86,9 @@ def point_straight(work: Work) -> None:
 
 def follow(work: Work) -> list[Finding]:
     """What was changed on the old side since its configuration was carried, now that it is stopped:
-    merged in as well.  Raises Failed for what only people can decide, or a rehearsal can show."""
+    merged in as well.  Raises Failed for what only people can decide, or a rehearsal can show, and
+    where somebody edited the new side's files."""
+    _look_for_hands(work)
     before = work.straight
     claim = "the old side's configuration is as it was carried"
     same = [Finding.equal(claim, "the same", "the same", "old side's files")]
@@ -114,9 +116,30 @@ def follow(work: Work) -> list[Finding]:
     return [Finding(claim, "the same, or merged", f"merged: {names}", "old side's files", True)]
 
 
+def _look_for_hands(work: Work) -> None:
+    """What somebody edited on the new side since we wrote it is kept, below the run's directory.
+    Raises Failed, but for a held start: what waits there may have written its own files."""
+    host, changed = work.new.host, []
+    for path, written in work.written.items():
+        there = host.read(Path(path)) if host.exists(Path(path)) else b""
+        if there != written:
+            changed.append(path)
+            work.here.write(work.directory / "edited" / path.lstrip("/"), there, mode=0o600)
+    if not changed:
+        return
+    what = f"The new side's configuration is not as it was written: {', '.join(changed)}."
+    kept = f"what was found there is kept in {work.directory / 'edited'}"
+    if work.new.held:
+        work.tell(f"{what}  It is written again; {kept}.")
+        return
+    next = "crossfade cutover   (first make the same edit on the old side)"
+    raise Failed("new-side-edited", what, where=kept, next=next)
+
+
 def _write(work: Work, rendering: Rendering) -> None:
     for target, (content, mode) in rendering.files.items():
         work.new.host.write(Path(target), content, mode=mode)
+    work.written = {target: content for target, (content, _) in rendering.files.items()}
 
 
 def undo(work: Work) -> Evidence:

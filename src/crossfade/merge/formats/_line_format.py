@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from crossfade.merge._once import once
 from crossfade.merge._types import Commented, Document, Drop, Edit, Path, Put, Setting, Unreadable
 from crossfade.merge.formats._line_edits import LineEdits
 from crossfade.merge.formats._lines import Entry, Lines, Scan
@@ -110,6 +111,11 @@ class LineFormat:
 
     # the protocol
 
+    @once
+    def _modelled(self, text: str) -> Model:
+        return self.model(text)
+
+    @once
     def read(self, text: str) -> Document:
         """The text's settings; where the two parsers do not agree it is Unreadable."""
         scan = self.scan(Lines(text))
@@ -128,7 +134,7 @@ class LineFormat:
 
     def _agree(self, document: Document, scan: Scan) -> None:
         try:
-            model = self.model(document.text)
+            model = self._modelled(document.text)
         except Broken as broken:
             raise Unreadable(1, f"it does not parse as {self.name}") from broken
         if model.apart != scan.apart_texts():
@@ -164,9 +170,9 @@ class LineFormat:
     def mismatch(self, before: Document, after: str, edits: Sequence[Edit]) -> str | None:
         """See the protocol."""
         try:
-            was, found = self.model(before.text), self.model(after)
+            was, found = self._modelled(before.text), self._modelled(after)
             texts = {edit.source.text for edit in edits if isinstance(edit, Put)}
-            sources = {text: self.model(text) for text in texts}
+            sources = {text: self._modelled(text) for text in texts}
         except Broken:
             return f"the text does not parse as {self.name}"
         expected = dict(was.settings)

@@ -7,8 +7,9 @@ import ast
 from collections import Counter
 from typing import Any
 
+from crossfade.merge._once import once
 from crossfade.merge._types import Unreadable
-from crossfade.merge.formats._python_nodes import IDENTITY_KEYS, bound, parsed
+from crossfade.merge.formats._python_nodes import IDENTITY_KEYS, bindings, parsed
 from crossfade.merge.formats._values import Tagged
 
 __all__ = ["model"]
@@ -81,11 +82,12 @@ def _typed(value: Any) -> Any:
     return value
 
 
+@once
 def model(text: str) -> Any:
     """The settings by name, and under "" all other statements.  Raises ValueError."""
     try:
         module = parsed(text)
-        walk = _Settings(Counter(name for name, _ in bound(module)))
+        walk = _Settings(bindings(text))
         walk.visit(module)
     except (Unreadable, RecursionError):
         raise ValueError("no Python") from None

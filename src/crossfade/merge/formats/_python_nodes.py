@@ -8,17 +8,19 @@ import warnings
 from collections import Counter
 from collections.abc import Iterator
 
+from crossfade.merge._once import once
 from crossfade.merge._types import Unreadable
 from crossfade.merge.formats._tree import IDENTITY, Node, named
 from crossfade.merge.formats._values import Tagged, exact
 
-__all__ = ["IDENTITY_KEYS", "bound", "parsed", "tree_of", "value_of"]
+__all__ = ["IDENTITY_KEYS", "bindings", "bound", "parsed", "tree_of", "value_of"]
 
 IDENTITY_KEYS = ("NAME", "BACKEND", *IDENTITY)
 _DEEPEST = 50
 _LINE = "it shares its line with other statements"
 
 
+@once
 def parsed(text: str) -> ast.Module:
     """The statements of a text.  Raises ValueError; SyntaxError is one with a line."""
     with warnings.catch_warnings():
@@ -48,6 +50,12 @@ def _assigned(statement: ast.stmt) -> tuple[str, ast.expr, ast.expr] | None:
     return None
 
 
+@once
+def bindings(text: str) -> Counter[str]:
+    """How often each name is bound."""
+    return Counter(name for name, _ in bound(parsed(text)))
+
+
 def bound(module: ast.Module) -> Iterator[tuple[str, int]]:
     """Every name that the module binds outside of functions and classes, with the line; once for
     each time."""
@@ -56,8 +64,11 @@ def bound(module: ast.Module) -> Iterator[tuple[str, int]]:
 
 
 def _bound(node: ast.AST) -> Iterator[tuple[str, int]]:
+    kind = type(node)
+    if kind in _NO_NAMES or (kind is ast.Name and type(getattr(node, "ctx", None)) is ast.Load):
+        return
     line = getattr(node, "lineno", 0)
-    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+    if isinstance(node, _SCOPES):
         yield node.name, line
         for inner in ast.walk(node):
             if isinstance(inner, ast.Global):
@@ -66,30 +77,36 @@ def _bound(node: ast.AST) -> Iterator[tuple[str, int]]:
     if isinstance(node, ast.Import | ast.ImportFrom):
         for alias in node.names:
             yield (alias.asname or alias.name.split(".")[0]), line
-    if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
+    elif isinstance(node, ast.Name):
         yield node.id, line
-    if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
+    elif isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
         yield node.target.id, line
-    if isinstance(node, ast.ExceptHandler) and node.name:
+    elif isinstance(node, ast.ExceptHandler) and node.name:
         yield node.name, line
-    if isinstance(node, ast.Attribute | ast.Subscript) and not isinstance(node.ctx, ast.Load):
-        base: ast.AST = node
-        while isinstance(base, ast.Attribute | ast.Subscript):
-            base = base.value
-        if isinstance(base, ast.Name):  # DATABASES["default"] = ... changes a setting, too
-            yield base.id, line
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-        base = node.func.value
-        while isinstance(base, ast.Attribute | ast.Subscript):
-            base = base.value
-        if isinstance(base, ast.Name) and node.func.attr in _CHANGES:
-            yield base.id, line
-    if isinstance(node, ast.Lambda | ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp):
+    elif isinstance(node, _PARTS) and not isinstance(node.ctx, ast.Load):
+        yield from _holder(node, line)  # DATABASES["default"] = ... changes a setting, too
+    elif isinstance(node, ast.Call):
+        method = node.func
+        if isinstance(method, ast.Attribute) and method.attr in _CHANGES:
+            yield from _holder(method.value, line)
+    if kind in _OWN_NAMES:
         return
     for child in ast.iter_child_nodes(node):
         yield from _bound(child)
 
 
+def _holder(node: ast.expr, line: int) -> Iterator[tuple[str, int]]:
+    """The name of what a part is a part of."""
+    while isinstance(node, _PARTS):
+        node = node.value
+    if isinstance(node, ast.Name):
+        yield node.id, line
+
+
+_SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+_PARTS = (ast.Attribute, ast.Subscript)
+_OWN_NAMES = {ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp}
+_NO_NAMES = {ast.Constant, ast.Load, ast.Store}
 _CHANGES = {
     "append", "extend", "insert", "remove", "pop", "clear", "update", "setdefault", "popitem",
     "sort", "reverse", "add", "discard",
@@ -156,7 +173,7 @@ class _Reader:
     def root(self) -> Node:
         length = len(self.text)
         own = Node("", (), 0, 0, length, leaf=False, style="lines")
-        times = Counter(name for name, _ in bound(self.module))
+        times = bindings(self.text)
         lines = Counter(one.lineno for one in self.module.body)
         ends = Counter(one.end_lineno for one in self.module.body)
         for statement in self.module.body:

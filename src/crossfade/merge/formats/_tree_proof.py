@@ -3,7 +3,6 @@ must be that parser's model of the text after."""
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -62,7 +61,7 @@ def mismatch(
 def _expected(
     model: Model, before: Document, edits: Sequence[Edit], wanted: Callable[[object], object]
 ) -> Any:
-    result = copy.deepcopy(_model(model, before))
+    result = _copied(_model(model, before))
     tree: Tree = before.private
     for node in leaves(tree.root):
         if node.parent is not None and not node.fixed:
@@ -91,6 +90,22 @@ def _model(model: Model, document: Document) -> Any:
         return {ROOT: model(document.text)}
     except (ValueError, RecursionError):
         raise _Wrong("the text before the edits does not parse") from None
+
+
+def _copied(model: Any, known: dict[int, Any] | None = None) -> Any:
+    """Maps and lists of a model again; what stands at two places is one thing in the copy too."""
+    known = {} if known is None else known
+    if id(model) in known:
+        return known[id(model)]
+    if isinstance(model, dict):
+        entries = known[id(model)] = {}
+        entries.update((key, _copied(value, known)) for key, value in model.items())
+        return entries
+    if isinstance(model, list):
+        items = known[id(model)] = []
+        items.extend(_copied(item, known) for item in model)
+        return items
+    return model
 
 
 def _leaf(document: Document, path: Path) -> Node:
@@ -127,7 +142,7 @@ def _put_all(result: Any, before: Document, puts: Sequence[Put], sources: dict[i
         _same_value(sources[id(put.source)], origin.steps, origin.value, put.path)
         node = tree.nodes.get(put.path)
         if node is not None and node.leaf:
-            _set(result, node.steps, value, put.path)
+            _set(result, node.steps, _copied(value), put.path)
             continue
         top = next(
             n
@@ -147,10 +162,10 @@ def _insert(
 ) -> None:
     """Gives the expected model a whole entry that it has not, with the wanted settings only."""
     origin = source.nodes[path]
-    whole = copy.deepcopy(model)
-    for leaf in leaves(origin):
-        if leaf.path not in wanted:
-            _delete(whole, leaf.steps, 0)
+    others = [leaf for leaf in leaves(origin) if leaf.path not in wanted]
+    whole = _copied(model) if others else model
+    for leaf in others:
+        _delete(whole, leaf.steps, 0)
     entry = _purged(_at(whole, origin.entry_steps, path))
     parent = tree.nodes[path[:-1]] if len(path) > 1 else tree.root
     steps = (*parent.entry_steps, *origin.at)

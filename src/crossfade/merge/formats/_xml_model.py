@@ -7,6 +7,7 @@ from typing import Any
 from xml.dom import expatbuilder
 from xml.parsers import expat
 
+from crossfade.merge._once import once
 from crossfade.merge.formats._xml_nodes import Attribute, Comment, Element, canonical, grouped
 
 __all__ = ["model"]
@@ -14,6 +15,7 @@ __all__ = ["model"]
 _DECLARATION = re.compile(r"\ufeff?(<\?xml\s[^>]*\?>)?")
 
 
+@once
 def model(text: str) -> Any:
     """A text by the standard library's documents.  Raises ValueError."""
     bare = text[_DECLARATION.match(text).end() :]  # type: ignore[union-attr]  # matches always

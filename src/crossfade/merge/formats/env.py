@@ -25,6 +25,10 @@ _SHELL = re.compile(r"\A\ufeff?#!|^[ \t]*export[ \t]", re.MULTILINE)
 _SHELL_START = re.compile(r"[ \t]*(?:export[ \t]+)?([A-Za-z_]\w*)=")
 _DOTENV_START = re.compile(r"[ \t]*([A-Za-z_][\w.-]*)[ \t]*=[ \t]*")
 _COMMENTED = re.compile(r"[ \t]*#[ \t]?(?:export[ \t]+)?([A-Za-z_]\w*)=(.*?)[ \t]*$")
+_PERHAPS = re.compile(
+    r"(?:\ufeff)?(?:[^\S\n]*(?:#[^\n]*)?\n)*[^\S\n]*(?:export[ \t]+)?[A-Z_][A-Z0-9_]*="
+)
+"""How every text begins that has nothing but assignments to names in capitals."""
 _REST = re.compile(r"[ \t]*(?:#.*)?$")
 _USED = re.compile(r"\$\{?([A-Za-z_]\w*)")
 _SPECIAL = set("\\\"'`$")
@@ -120,6 +124,8 @@ class Env(LineFormat):
     def claims(self, name: str, text: str) -> int:
         """See ``detect``."""
         named = bool(_NAMED.search(name))
+        if not named and not _PERHAPS.match(text):
+            return 0
         try:
             document = self.read(text)
         except Unreadable:

@@ -19,6 +19,7 @@ __all__ = ["Ini"]
 
 _HEADER = re.compile(r"\[(.+)\]")
 _SECTION_LINE = re.compile(r"^\[[^\]\n]+\]\s*$", re.MULTILINE)
+_ANY_SECTION = re.compile(r"^\ufeff?\s*[#;]*\s*\[", re.MULTILINE)
 _DELIMITER = re.compile(r"[=:]\s*")
 _COMMENTED = re.compile(r"\s*[#;]+(\s*)([^\W\d][\w.-]*)\s*=\s*(.*?)\s*$")
 _COMMENTED_HEADER = re.compile(r"\s*[#;]+\s*\[([\w.:-]+)\]\s*(?:;.*)?$")
@@ -74,6 +75,8 @@ class Ini(LineFormat):
     def claims(self, name: str, text: str) -> int:
         """See ``detect``."""
         named = name.lower().endswith((".ini", ".cfg")) and bool(_SECTION_LINE.search(text))
+        if not _ANY_SECTION.search(text):
+            return int(named)
         try:
             document = self.read(text)
         except Unreadable:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from crossfade.merge._once import once
 from crossfade.merge._types import Document, Edit, Unreadable
 from crossfade.merge.formats import _tree_edit
 from crossfade.merge.formats._brackets import (
@@ -45,6 +46,7 @@ class Json:
             return 3
         return int(name.lower().endswith(".json"))
 
+    @once
     def read(self, text: str) -> Document:
         """The settings of a text, as ``Format.read`` has it."""
         return document_of(self.name, text, _Scanner(text).root())
@@ -126,6 +128,7 @@ def _loaded(text: str) -> Any:
     return json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse)
 
 
+@once
 def _model(text: str) -> Any:
     """What a program gets.  Raises ValueError, also for a key that is there twice."""
     return _loaded(text.removeprefix("\ufeff"))

@@ -21,6 +21,8 @@ _COMMENTED = re.compile(r"[ \t]*[#;]+[ \t]?([A-Za-z][\w-]*)[ \t]*=[ \t]*(.*?)[ \
 _COMMENTED_FLAG = re.compile(r"[ \t]*[#;]+[ \t]?([a-z]+(?:[-_][a-z0-9]+)+)[ \t]*$")
 _COMMENTED_HEADER = re.compile(r"[ \t]*[#;]+[ \t]*\[([\w.-]+)\][ \t]*$")
 _OWN_SECTIONS = re.compile(r"(?:mysql|maria|client|server$|galera$)")
+_PERHAPS = re.compile(r"mysql|maria|client|server|galera|^\ufeff?\s*!", re.MULTILINE)
+"""What is in every text that has a section of its own, or an include."""
 _INCLUDE = re.compile(r"[ \t]*!include(?:dir)?[ \t]+\S")
 _ESCAPES = {"b": "\b", "t": "\t", "n": "\n", "r": "\r", "\\": "\\", "s": " "}
 _ESCAPES |= {"'": "'", '"': '"'}
@@ -92,6 +94,8 @@ class MyCnf(LineFormat):
     def claims(self, name: str, text: str) -> int:
         """See ``detect``."""
         named = name.endswith(".cnf") and "openssl" not in name
+        if not named and not _PERHAPS.search(text):
+            return 0
         try:
             document = self.read(text)
         except Unreadable:

@@ -102,11 +102,13 @@ class Postgres(LineFormat):
         """See ``detect``."""
         named = bool(re.search(r"postgresql[^/]*\.conf[^/]*$|postgresql/.*\.conf$", name))
         known = len(set(_PG_KNOWN.findall(text)))
+        if not named and not known:
+            return 0
         try:
             self.read(text)
         except Unreadable:
             return int(named or known > 2)
-        return 3 if named or known > 2 else 2 if known else 0
+        return 3 if named or known > 2 else 2
 
 
 def _pg_entry(lines: Lines, index: int, content: str) -> Entry:

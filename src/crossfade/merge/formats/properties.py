@@ -83,11 +83,13 @@ class Properties(LineFormat):
     def claims(self, name: str, text: str) -> int:
         """See ``detect``."""
         named = name.lower().endswith(".properties")
+        if not named:
+            return 0
         try:
             document = self.read(text)
         except Unreadable:
-            return int(named)
-        return 3 if named and (document.settings or document.commented) else int(named)
+            return 1
+        return 3 if document.settings or document.commented else 1
 
 
 def _ascii(character: str) -> str:

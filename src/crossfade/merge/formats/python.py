@@ -7,6 +7,7 @@ import builtins
 import re
 from collections.abc import Mapping, Sequence
 
+from crossfade.merge._once import once
 from crossfade.merge._types import Commented, Document, Drop, Edit, Path, Unreadable
 from crossfade.merge.formats import _tree_edit
 from crossfade.merge.formats._brackets import (
@@ -19,7 +20,7 @@ from crossfade.merge.formats._brackets import (
 )
 from crossfade.merge.formats._lined import in_lines, removed_lines
 from crossfade.merge.formats._python_model import model
-from crossfade.merge.formats._python_nodes import bound, parsed, tree_of
+from crossfade.merge.formats._python_nodes import bindings, bound, parsed, tree_of
 from crossfade.merge.formats._tree import Lines, Node, Twin, aligned, document_of, leaves
 from crossfade.merge.formats._tree_edit import Place, Splice, line_end
 from crossfade.merge.formats._tree_proof import mismatch
@@ -46,6 +47,7 @@ class Python:
             return 1
         return 3
 
+    @once
     def read(self, text: str) -> Document:
         """The settings of a text, as ``Format.read`` has it."""
         root, apart = tree_of(text)
@@ -67,7 +69,7 @@ class Python:
             return wrong
         gone = {edit.path[0] for edit in edits if isinstance(edit, Drop)}
         module = parsed(after)
-        gone -= {name for name, _ in bound(module)}
+        gone -= bindings(after).keys()
         names = [one for one in ast.walk(module) if isinstance(one, ast.Name)]
         if gone & {one.id for one in names if isinstance(one.ctx, ast.Load)}:
             return "a name is used that is taken out"

@@ -105,12 +105,13 @@ class Redis(LineFormat):
     def claims(self, name: str, text: str) -> int:
         """See ``detect``."""
         named = bool(re.search(r"(redis|valkey|sentinel)[^/]*\.conf[^/]*$", name))
-        known = len(set(_REDIS_KNOWN.findall(text)))
+        if not named and len(set(_REDIS_KNOWN.findall(text))) <= 2:
+            return 0
         try:
             self.read(text)
         except Unreadable:
-            return int(named or known > 2)
-        return 3 if named or known > 2 else 0
+            return 1
+        return 3
 
 
 def _redis_entry(lines: Lines, index: int, content: str) -> Entry:

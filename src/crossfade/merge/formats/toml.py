@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date, time
 from typing import Any
 
+from crossfade.merge._once import once
 from crossfade.merge._types import Commented, Document, Edit, Path, Unreadable
 from crossfade.merge.formats import _tree_edit
 from crossfade.merge.formats._brackets import (
@@ -48,6 +49,7 @@ class Toml:
         repeated = any(isinstance(one, list) and f"[[{key}" in text for key, one in found.items())
         return 3 if named else 2 if repeated else 0
 
+    @once
     def read(self, text: str) -> Document:
         """The settings of a text, as ``Format.read`` has it."""
         root, headers = tree_of(text)
@@ -245,6 +247,7 @@ def _spread(value: Sequence[object], raw: str, newline: str) -> str | None:
     return "[" + first[1] + ("," + first[1]).join(words) + last[1] + last[2] + "]"
 
 
+@once
 def _model(text: str) -> Any:
     """What a program gets.  Raises ValueError."""
     return tomllib.loads(text.removeprefix("\ufeff"))

@@ -76,6 +76,8 @@ class Unit(LineFormat):
     def claims(self, name: str, text: str) -> int:
         """See ``detect``."""
         named = name.endswith(_ENDINGS) or bool(_DROP_IN.search(name))
+        if not named and not any(section in text for section in _OWN_SECTIONS):
+            return 0
         try:
             document = self.read(text)
         except Unreadable:

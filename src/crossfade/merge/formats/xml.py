@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
+from crossfade.merge._once import once
 from crossfade.merge._types import Commented, Document, Edit, Path, Unreadable
 from crossfade.merge.formats import _tree_edit
 from crossfade.merge.formats._brackets import begins_line, indent, line_start, line_stop
@@ -39,6 +40,7 @@ class Xml:
             return int(named)
         return 3
 
+    @once
     def read(self, text: str) -> Document:
         """The settings of a text, as ``Format.read`` has it."""
         top = parsed(text)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from crossfade.merge._once import once
 from crossfade.merge._types import Document, Edit, Unreadable
 from crossfade.merge.formats import _tree_edit
 from crossfade.merge.formats._brackets import (
@@ -48,6 +49,7 @@ class Yaml:
             return 1 if name.lower().endswith((".yml", ".yaml")) else 0
         return 2 if isinstance(found, dict | list) else 0
 
+    @once
     def read(self, text: str) -> Document:
         """The settings of a text, as ``Format.read`` has it."""
         root = tree_of(text)
