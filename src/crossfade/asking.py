@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from crossfade.manifest import TlsSpec, resolve
 from crossfade.model import Installation
-from crossfade.ports import Check, Host
-from crossfade.recipes import CheckSpec, fill
+from crossfade.ports import Check, Host, Parts
+from crossfade.recipes import CheckSpec, Recipe, fill
 
-__all__ = ["check", "installed_version"]
+__all__ = ["canaries", "check", "installed_version"]
 
 
 def installed_version(spec: CheckSpec | None, there: Installation, host: Host) -> Check:
@@ -54,3 +55,27 @@ def check(spec: CheckSpec, there: Installation, host: Host, tls: TlsSpec | None 
         timeout=spec.timeout,
     )
     return HttpCheck(spec.name or "health", there.address, question, tls)
+
+
+def canaries(
+    recipe: Recipe,
+    old: Parts,
+    new: Parts,
+    environment: Callable[[Installation], Mapping[str, str]],
+) -> list[Check]:
+    """For each canary of the recipe: a word that the old side's program seals and the new side's
+    reads, each with its side's configuration and environment."""
+    from crossfade.drivers.checks.canary import CanaryCheck, Teller
+
+    def teller(parts: Parts, verb: str, command: tuple[str, ...]) -> Teller:
+        there = parts.installation
+        argv = tuple(fill(word, there.variables()) for word in command)
+        side = f"the {there.side} side's {verb}"
+        return Teller(side, parts.host, argv, there.data, lambda: environment(there))
+
+    return [
+        CanaryCheck(
+            one.name, one.what, teller(old, "make", one.make), teller(new, "read", one.read)
+        )
+        for one in recipe.canaries
+    ]

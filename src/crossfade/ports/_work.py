@@ -131,7 +131,8 @@ class Work(Protocol):
     databases' own addresses, once it was made.  pause_began is the wall clock at the hold, or None
     outside a pause.  unmuted says that the operator accepts a rehearsal whose effects are not
     muted; accepted has the other named flags by which the operator skips a safety.  names are those
-    in the DNS, if the site has some.
+    in the DNS, if the site has some.  canaries seal with the old side's keys and read with the new
+    side's.
     """
 
     run: Run
@@ -145,6 +146,7 @@ class Work(Protocol):
     traffic: Traffic
     front: Front | None
     configuration: Configuration
+    canaries: Sequence[Check]
     dead_man: DeadMan
     backups: Backups
     limits: Limits
