@@ -220,6 +220,9 @@ class WiredSite:
         # a container that is not made yet cannot be asked for its stock, in the rehearsal least
         contained = manifest.new.host.driver == "docker"
         judge = None if contained else judge_of(recipe, old.installation, sides, manifest.state)
+        configuration = CarriedConfiguration(
+            recipe, old.installation, old.host, self._also(new), judge, final
+        )
         return AttemptWork(
             run=run,
             label=label,
@@ -229,9 +232,7 @@ class WiredSite:
             new=there,
             traffic=self.traffic,
             names=self.names,
-            configuration=CarriedConfiguration(
-                recipe, old.installation, old.host, self._also(new), judge, final
-            ),
+            configuration=configuration,
             dead_man=LocalDeadMan(directory / "dead-man"),
             backups=self.backups,
             limits=self.limits(),
@@ -243,6 +244,7 @@ class WiredSite:
             },
             front=self.front,
             canaries=asking.canaries(recipe, old, there, environment),
+            checkers=asking.checkers(recipe, there, configuration, environment),
             teller=self.teller,
         )
 

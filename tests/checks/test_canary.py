@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from crossfade.drivers.checks.canary import CanaryCheck, Teller
+from crossfade.drivers.checks.canary import CanaryCheck
+from crossfade.drivers.checks.telling import Teller
 from crossfade.drivers.hosts.local import LocalHost
 
 SEAL = """
@@ -86,7 +87,7 @@ def test_what_cannot_be_read(
     """Another key or environment, a program that answers something else or fails: it does not hold,
     and says why."""
     monkeypatch.setattr(
-        "crossfade.drivers.checks.canary._LONGEST", 1.0 if "sleep" in script else 60
+        "crossfade.drivers.checks.telling._LONGEST", 1.0 if "sleep" in script else 60
     )
     make, _ = side(tmp_path, "old", MAKE)
     read, _ = side(tmp_path, "new", script, key, pepper)

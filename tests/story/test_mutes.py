@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -239,3 +240,33 @@ def test_a_canary_that_it_cannot_read(site: Site) -> None:
     assert (client.failures, client.lost(site.gate)) == ([], set())
     assert not (site.directory / "try").exists()
     assert_untold(site, result)
+
+
+CHECKER = """
+import sys, yaml
+given = yaml.safe_load(sys.stdin)
+print("so many settings:", len(given))
+if given.get("mail_server") and MISSING:
+    sys.exit(f"no library for mail to {given['mail_server']} with {given['mail_password']}")
+"""
+
+
+@pytest.mark.parametrize("missing", [True, False])
+def test_what_is_muted_would_not_start(site: Site, sink: Sink, missing: bool) -> None:
+    """The copy starts without the mail; the new version's checker is asked about the cutover's
+    file, which no file of the rehearsal has, and says what would go wrong in the pause."""
+    script = site.directory.parent / "checker.py"
+    script.write_text(CHECKER.replace("MISSING", str(missing)), encoding="utf-8")
+    text = site.recipe.read_text(encoding="utf-8")
+    checked = f'    format: yaml\n    checked_by: ["{sys.executable}", "{script}"]\n'
+    site.recipe.write_text(text.replace("    format: yaml\n", checked, 1), encoding="utf-8")
+    result = site.run("rehearse", ok=not missing)
+    assert sink.sent_by(site.rehearsal) == []
+    assert_untold(site, result)
+    if missing:
+        assert (result.code, "error: configuration-not-taken" in result.err) == (5, True)
+        assert "no library for mail to … with …" in result.err
+        assert "notes.yaml as the cutover will have it" in result.err
+        assert not (site.directory / "try").exists()
+    else:
+        site.run("cutover", "--yes")

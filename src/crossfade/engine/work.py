@@ -67,6 +67,7 @@ class AttemptWork:
     find_carriers: Callable[[], Mapping[str, Carrier]]
     front: Front | None = None
     canaries: Sequence[Check] = ()
+    checkers: Sequence[Check] = ()
     teller: Teller = field(default_factory=Silent)
     accepted: frozenset[str] = frozenset()
     names: Names | None = None

@@ -132,7 +132,7 @@ class Work(Protocol):
     outside a pause.  unmuted says that the operator accepts a rehearsal whose effects are not
     muted; accepted has the other named flags by which the operator skips a safety.  names are those
     in the DNS, if the site has some.  canaries seal with the old side's keys and read with the new
-    side's.
+    side's; checkers ask the new version about the files as a cutover has them.
     """
 
     run: Run
@@ -147,6 +147,7 @@ class Work(Protocol):
     front: Front | None
     configuration: Configuration
     canaries: Sequence[Check]
+    checkers: Sequence[Check]
     dead_man: DeadMan
     backups: Backups
     limits: Limits

@@ -42,6 +42,7 @@ _HERE = Path(__file__).parent
 _FILLED = frozenset(
     (
         *("packages", "command", "migrate", "environment", "preload", "path", "make", "read"),
+        "checked_by",
         *("equals", "contains", "headers", "stock"),
     )
 )
@@ -275,6 +276,7 @@ def _configuration(item: Data) -> ConfigurationSpec:
         ),
         identity=identity if isinstance(identity, bool) else tuple(identity),
         stock=item.get("stock", ""),
+        checked_by=tuple(item.get("checked_by", ())),
     )
 
 

@@ -220,7 +220,8 @@ class ConfigurationSpec:
     there are none when its key is not set.  identity is the keys that must come over unchanged, or
     True for the whole file.  stock is where the file stands as a version comes with it: below
     {root}, or the name of a file that ``Recipe.stock`` makes; empty when there is none, and then
-    the old side's file is taken whole.
+    the old side's file is taken whole.  checked_by is the version's own checker: a command that
+    reads the file on its standard input, and ends with 0 when the program would start with it.
     """
 
     format: str
@@ -229,6 +230,7 @@ class ConfigurationSpec:
     rewrite: tuple[RewriteSpec, ...] = ()
     identity: tuple[str, ...] | bool = ()
     stock: str = ""
+    checked_by: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,10 +27,10 @@ def preview(work: Work) -> PlannedStep:
 
 def run(work: Work) -> Evidence:
     """Do on the copy what the cutover will do inside its pause."""
-    sung = _canaries(work)
+    before = _canaries(work) + _checkers(work)
     with work.timed("prepare"):
         work.new.service.prepare()
-    findings = [*sung, *carry_and_start(work)]
+    findings = [*before, *carry_and_start(work)]
     with work.timed("stop"):
         work.new.service.stop(work.limits.stop)
     running = work.new.service.look().running
@@ -49,6 +49,23 @@ def _canaries(work: Work) -> list[Finding]:
             what += f"{canary.name}.  With it, what users have (tokens, signatures) would be lost."
             where = f"{finding.claim}: {finding.observed}"
             raise Failed("canary-unreadable", what, where=where, next=_SHOW)
+        findings.append(finding)
+    return findings
+
+
+def _checkers(work: Work) -> list[Finding]:
+    """Where something is muted the start of the copy shows nothing of it, so the new version is
+    asked whether it would start with the cutover's file.  Raises Failed where it would not."""
+    findings: list[Finding] = []
+    if work.straight is None or not work.straight.mutes:
+        return findings
+    for checker in work.checkers:
+        finding = checker.run()
+        if not finding.holds:
+            what = f"The new version does not take {checker.name} as the cutover will have it."
+            where = f"{finding.source}: {finding.observed}"
+            next = "crossfade config show"
+            raise Failed("configuration-not-taken", what, where=where, next=next)
         findings.append(finding)
     return findings
 
