@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.story.test_configuration import has
+from tests.story.test_configuration import has, new_settings
+from tests.story.test_configuration import site as stocked  # noqa: F401 - a fixture
 from tests.testbed.client import Client
 from tests.testbed.moments import Moments
 from tests.testbed.site import HERE, Result, Site, eventually, site_at
@@ -270,3 +271,30 @@ def test_what_is_muted_would_not_start(site: Site, sink: Sink, missing: bool) ->
         assert not (site.directory / "try").exists()
     else:
         site.run("cutover", "--yes")
+
+
+THEME = """\
+effects:
+  - name: theme
+    what: fetches its theme from the outside
+    when: {file: notes.yaml, key: theme}
+"""
+
+
+def test_what_the_new_version_brings(stocked: Site) -> None:  # noqa: F811
+    """An effect that only the new version's own text makes active is seen once that is there: the
+    rehearsal fails before the copy is written.  With a mute it is muted; the cutover has it."""
+    text = stocked.recipe.read_text(encoding="utf-8")
+    stocked.recipe.write_text(text + THEME, encoding="utf-8")
+    result = stocked.run("rehearse", ok=False)
+    assert (result.code, "error: effects-not-muted" in result.err) == (5, True)
+    assert "theme: fetches its theme from the outside" in result.err
+    assert "next: crossfade rehearse --unmuted" in result.err
+    assert not (stocked.directory / "try").exists()
+    mute = "    mute: [{file: notes.yaml, key: theme, drop: true}]\n"
+    stocked.recipe.write_text(text + THEME + mute, encoding="utf-8")
+    stocked.run("rehearse")
+    has(stocked, motd="changed after the rehearsal")
+    stocked.run("cutover", "--yes")
+    settings = new_settings(stocked)
+    assert (settings["theme"], settings["motd"]) == ("light", "changed after the rehearsal")

@@ -114,13 +114,9 @@ class CarriedConfiguration:
         one = self._render(rehearsed, reader, muted=muted)
         two = self._render(final, reader, muted=False)
         specs = {str(source.path): source.spec for source in self._sources(reader)}
-        mutes: dict[str, list[MuteSpec]] = {}
-        paths = self._by_name(two.files, two.sources)
-        for effect in self._active(two) if muted else ():
-            for mute in effect.mute:
-                if mute.file in paths:
-                    source = two.sources[paths[mute.file][0]]
-                    mutes.setdefault(source, []).append(mute)
+        mutes: dict[str, list[MuteSpec]] = {source: [] for source in specs}
+        for mute in (mute for effect in self._active(two) for mute in effect.mute if muted):
+            mutes.get(str(self._old.config / mute.file), []).append(mute)
         return differ_by_places((one, rehearsed), (two, final), specs, mutes)
 
     def _render(self, new: Installation, reader: Reader, *, muted: bool) -> Rendering:
