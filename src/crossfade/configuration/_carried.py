@@ -117,7 +117,12 @@ class CarriedConfiguration:
         mutes: dict[str, list[MuteSpec]] = {source: [] for source in specs}
         for mute in (mute for effect in self._active(two) for mute in effect.mute if muted):
             mutes.get(str(self._old.config / mute.file), []).append(mute)
-        return differ_by_places((one, rehearsed), (two, final), specs, mutes)
+        turned = CarriedConfiguration(self._recipe, final, self._host)
+
+        def moved(spec: ConfigurationSpec, file: YamlFile) -> str:
+            return apply(file.text, turned._changes(spec, file, rehearsed)[0])
+
+        return differ_by_places(one, two, specs, mutes, moved)
 
     def _render(self, new: Installation, reader: Reader, *, muted: bool) -> Rendering:
         carried: dict[str, _Carried] = {}
