@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
 
 from crossfade.manifest import TlsSpec, resolve
 from crossfade.model import Installation
-from crossfade.ports import Check, Host
-from crossfade.recipes import CheckSpec, fill
+from crossfade.ports import Check, Configuration, Host, Parts
+from crossfade.recipes import CheckSpec, Recipe, fill
 
-__all__ = ["check", "installed_version"]
+if TYPE_CHECKING:
+    from crossfade.drivers.checks.telling import Teller
+
+__all__ = ["canaries", "check", "checkers", "installed_version"]
 
 
 def installed_version(spec: CheckSpec | None, there: Installation, host: Host) -> Check:
@@ -54,3 +60,63 @@ def check(spec: CheckSpec, there: Installation, host: Host, tls: TlsSpec | None 
         timeout=spec.timeout,
     )
     return HttpCheck(spec.name or "health", there.address, question, tls)
+
+
+def canaries(
+    recipe: Recipe,
+    old: Parts,
+    new: Parts,
+    environment: Callable[[Installation], Mapping[str, str]],
+) -> list[Check]:
+    """For each canary of the recipe: a word that the old side's program seals and the new side's
+    reads, each with its side's configuration and environment."""
+    from crossfade.drivers.checks.canary import CanaryCheck
+
+    def teller(parts: Parts, verb: str, command: tuple[str, ...]) -> Teller:
+        return _teller(parts, verb, command, environment)
+
+    return [
+        CanaryCheck(
+            one.name, one.what, teller(old, "make", one.make), teller(new, "read", one.read)
+        )
+        for one in recipe.canaries
+    ]
+
+
+def checkers(
+    recipe: Recipe,
+    new: Parts,
+    configuration: Configuration,
+    environment: Callable[[Installation], Mapping[str, str]],
+) -> list[Check]:
+    """For each file that the version has a checker of: whether the new version would start with it
+    as a cutover has it, without mutes."""
+    from crossfade.drivers.checks.checker import CheckerCheck
+
+    def text(path: str) -> str:
+        files = configuration.render(new.installation).files
+        return files[str(new.installation.config / path)][0].decode()
+
+    return [
+        CheckerCheck(
+            one.path,
+            _teller(new, "checker", one.checked_by, environment),
+            partial(text, one.path),
+        )
+        for one in recipe.configuration
+        if one.checked_by and one.path
+    ]
+
+
+def _teller(
+    parts: Parts,
+    verb: str,
+    command: tuple[str, ...],
+    environment: Callable[[Installation], Mapping[str, str]],
+) -> Teller:
+    from crossfade.drivers.checks.telling import Teller
+
+    there = parts.installation
+    argv = tuple(fill(word, there.variables()) for word in command)
+    side = f"the {there.side} side's {verb}"
+    return Teller(side, parts.host, argv, there.data, lambda: environment(there))

@@ -295,6 +295,12 @@ class Machines:
             for name, value in given.items()
         }
 
+    def resolved_environment(self, spec: SideSpec, there: Installation) -> dict[str, str]:
+        """The same with the secrets themselves, for a program that is run at once."""
+        base = self.manifest.path.parent
+        given = self.environment(spec, there)
+        return {n: resolve(v, base) if is_reference(v) else v for n, v in given.items()}
+
     def _secrets(self, environment: Mapping[str, str], databases: Iterable[Endpoint]) -> list[str]:
         base = self.manifest.path.parent
         found = [resolve(value, base) for value in environment.values() if is_reference(value)]

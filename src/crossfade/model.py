@@ -327,7 +327,8 @@ class PlannedStep:
     touches are changes on the old side; pause says whether the step runs inside the pause; needs
     is the disk space in bytes that it takes, by place, on the machine that runs us, needs_there on
     the new side's, needs_kept on the one that has the backups; seconds is the predicted duration,
-    if something was measured; problems make the run refuse, warnings do not.
+    if something was measured; problems make the run refuse, warnings do not.  mutes are settings
+    that only a rehearsal has, so that nothing goes out.
     """
 
     name: str
@@ -341,12 +342,14 @@ class PlannedStep:
     needs_kept: Mapping[Path, int] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
     warnings: tuple[str, ...] = ()
+    mutes: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, object]:
         """Plain data for the journal, ``--json`` and the report."""
         return {
             "name": self.name,
             "actions": list(self.actions),
+            "mutes": list(self.mutes),
             "reversal": self.reversal.name.lower(),
             "touches": list(self.touches),
             "pause": self.pause,

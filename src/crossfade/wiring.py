@@ -211,9 +211,18 @@ class WiredSite:
         directory = manifest.state / "upgrades" / self.upgrade / label
         tag = self._tag(run)
         sides = {side: (joined.host, joined.installation) for side, joined in both.items()}
+        final = manifest.new.installation(recipe.application, Side.NEW)
+        specs = {Side.OLD: manifest.old, Side.NEW: new}
+
+        def environment(there: Installation) -> dict[str, str]:
+            return self.machines.resolved_environment(specs[there.side], there)
+
         # a container that is not made yet cannot be asked for its stock, in the rehearsal least
         contained = manifest.new.host.driver == "docker"
         judge = None if contained else judge_of(recipe, old.installation, sides, manifest.state)
+        configuration = CarriedConfiguration(
+            recipe, old.installation, old.host, self._also(new), judge, final
+        )
         return AttemptWork(
             run=run,
             label=label,
@@ -223,9 +232,7 @@ class WiredSite:
             new=there,
             traffic=self.traffic,
             names=self.names,
-            configuration=CarriedConfiguration(
-                recipe, old.installation, old.host, self._also(new), judge
-            ),
+            configuration=configuration,
             dead_man=LocalDeadMan(directory / "dead-man"),
             backups=self.backups,
             limits=self.limits(),
@@ -236,6 +243,8 @@ class WiredSite:
                 for name, database in old.databases.items()
             },
             front=self.front,
+            canaries=asking.canaries(recipe, old, there, environment),
+            checkers=asking.checkers(recipe, there, configuration, environment),
             teller=self.teller,
         )
 

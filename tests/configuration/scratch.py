@@ -34,7 +34,7 @@ report_stats: false
 signing_key_path: "{config}/chat.signing.key"
 trusted_key_servers: []
 federation_domain_whitelist: []
-push: {{enabled: false}}
+pusher_instances: []
 """
 
 LOG = """\

@@ -161,3 +161,60 @@ def test_secret_names() -> None:
     """Names that may hold a secret are told from those that do not."""
     assert all(map(is_secret_name, ("form_secret", "SMTP_PASSWORD", "api-Key", "SENTRY_DSN")))
     assert not any(map(is_secret_name, ("LANG", "port", "server_name")))
+
+
+MUTED = """\
+effects:
+  - name: mail
+    what: sends mail
+    when: {file: demo.yaml, key: "mail.server|relay"}
+    unless: {file: demo.yaml, key: mail.enabled, equals: false}
+    mute: [MUTE]
+"""
+
+
+@pytest.mark.parametrize(
+    ("mute", "says"),
+    [
+        ("{file: demo.yaml, key: mail.enabled, value: false}", ""),
+        ("{file: demo.yaml, key: mail, drop: true}", ""),
+        ("{file: demo.yaml, key: mail, value: {enabled: false}}", ""),
+        ("{file: demo.yaml, key: mail, value: {to: nobody}}", ""),
+        (
+            "{file: demo.yaml, key: mail.server, drop: true}, "
+            "{file: demo.yaml, key: mail.relay, value: null}",
+            "",
+        ),
+        ("{file: demo.yaml, key: mail.server, drop: true}", "does not silence its effect"),
+        ("{file: demo.yaml, key: mail.enabled, value: 0}", "does not silence its effect"),
+        ("{file: other.yaml, key: mail, drop: true}", "does not silence its effect"),
+        ("{file: demo.yaml, key: mail, value: {relay: x}}", "does not silence its effect"),
+        (
+            "{file: demo.yaml, key: mail, drop: true}, {file: demo.yaml, key: mail, value: 1}",
+            "mute.1: wants this key otherwise than one before",
+        ),
+        (
+            "{file: demo.yaml, key: mail, drop: true}, {file: demo.yaml, key: secret, drop: true}",
+            "mute.1: is an identity key",
+        ),
+        ("{file: demo.yaml, key: mail}", "must have one of value and drop"),
+        ("{file: demo.yaml, key: mail, drop: true, value: 1}", "must have one of value and drop"),
+        ("{file: demo.yaml, key: mail, drop: false}", "mute.0.drop: must be one of True"),
+        ('{file: demo.yaml, key: "mail.*", drop: true}', "must be names with dots between them"),
+    ],
+)
+def test_mutes(tmp_path: Path, mute: str, says: str) -> None:
+    """A mute is taken when its effect is silent with it whatever else is configured; else the
+    recipe is not, and the line is named."""
+    before, _, after = RECIPE.partition("effects:\n")
+    rest = after.partition("configuration:\n")[2]
+    text = f"{before}{MUTED.replace('MUTE', mute)}configuration:\n{rest}"
+    (tmp_path / "demo.yaml").write_text(text)
+    if not says:
+        assert load("demo.yaml", tmp_path).effects[0].mute
+        return
+    with pytest.raises(UsageError) as caught:
+        load("demo.yaml", tmp_path)
+    assert caught.value.code == "recipe-invalid"
+    assert "demo.yaml:12 effects.0.mute" in caught.value.where
+    assert says in caught.value.where

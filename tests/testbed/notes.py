@@ -12,6 +12,7 @@ its database, or with a server its uploads, are below DIRECTORY), users (500 for
 import json
 import os
 import signal
+import socket
 import sqlite3
 import sys
 import threading
@@ -233,6 +234,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self):
         note = json.loads(self.body())
         self.server.app.store.put(note["id"], note["text"])
+        self.server.app.mail(f"note {note['id']}")
         self.answer(201, {"id": note["id"]})
 
     def do_PUT(self):
@@ -259,6 +261,16 @@ class App:
         self.uploads = Path(given["uploads"])
         self.uploads.mkdir(exist_ok=True)
         self.store = STORES.get(given.get("engine"), SqliteStore)(given)
+        self.given = given
+        self.mail("started")
+
+    def mail(self, text):
+        """To ``mail_server``, if there is one, with ``mail_password``."""
+        host, _, port = self.given.get("mail_server", "").rpartition(":")
+        if host:
+            with socket.create_connection((host, int(port)), 10) as to:
+                password = self.given["mail_password"]
+                to.sendall(f"{self.given['listen']} {password} {text}\n".encode())
 
 
 def main():

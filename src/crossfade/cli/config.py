@@ -39,6 +39,11 @@ def add(verbs: Verbs) -> None:
         "setting", nargs="?", help="for why and undo: a setting's name, or the end of it"
     )
     parser.add_argument("--all", action="store_true", help="for undo: every answer")
+    parser.add_argument(
+        "--rehearsal",
+        action="store_true",
+        help="for show: what the rehearsal gets, with what it mutes, instead of the cutover's",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -50,8 +55,9 @@ def run(options: argparse.Namespace) -> int:
     if options.what == "scan":
         return _scan(options, site)
     with before_any_step(site):
-        work = site.begin(Run.CUTOVER)
-        rendering = work.configuration.render(work.new.installation)
+        rehearsal = options.rehearsal and options.what == "show"
+        work = site.begin(Run.REHEARSAL if rehearsal else Run.CUTOVER)
+        rendering = work.configuration.render(work.new.installation, muted=rehearsal)
         if options.what == "show":
             return _show(options, rendering)
         if options.what == "why":
@@ -93,10 +99,12 @@ def _show(options: argparse.Namespace, rendering: Rendering) -> int:
     """Print the difference and every finding that does not hold; 4 when there is one."""
     if options.json:
         findings = [finding.as_json() for finding in rendering.findings]
-        difference = rendering.difference
-        print(json.dumps({"difference": difference, "findings": findings}, indent=2))
+        shown = {"difference": rendering.difference, "findings": findings}
+        print(json.dumps(shown | {"mutes": [one.as_json() for one in rendering.mutes]}, indent=2))
     else:
         print(rendering.difference, end="")
+        for mute in rendering.mutes:
+            print(f"muted: {mute.words}")
     return 4 if _told(options, rendering) else 0
 
 

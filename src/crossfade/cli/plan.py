@@ -33,6 +33,8 @@ def run(options: argparse.Namespace) -> int:
         print(json.dumps(plans, indent=2))
     else:
         print(show(cutover))
+        for mute in (mute for step in rehearsal.steps for mute in step.mutes):
+            print(f"muted in the rehearsal: {mute}")
         if rehearsal.problems:
             print("the rehearsal would be refused:")
             print("\n".join(_problems(rehearsal)))
@@ -52,6 +54,7 @@ def show(plan: Plan) -> str:
     for number, step in enumerate(plan.steps, 1):
         lines.append(f"\n{number}. {step.name}" + ("   (inside the pause)" if step.pause else ""))
         lines += [f"     {action}" for action in step.actions]
+        lines += [f"     muted: {mute}" for mute in step.mutes]
         lines += [f"     touches the old side: {touch}" for touch in step.touches]
         lines.append(f"     going back after it costs: {step.reversal.words}")
     lines.append("")

@@ -15,11 +15,20 @@ from crossfade.configuration._document import YamlFile
 from crossfade.configuration._edit import Change, apply, change
 from crossfade.configuration._includes import included
 from crossfade.configuration._judge import Judge
+from crossfade.configuration._mute import overlaid
 from crossfade.configuration._places import Reader, Reads, locate, mapped, references, translate
 from crossfade.configuration._prove import identity, kept_keys, prove_file
+from crossfade.configuration._twice import differ_by_places
 from crossfade.model import Finding, Installation
 from crossfade.ports import Judgement, Rendering
-from crossfade.recipes import ConfigurationSpec, Fingerprints, Recipe, RewriteSpec
+from crossfade.recipes import (
+    ConfigurationSpec,
+    EffectSpec,
+    Fingerprints,
+    MuteSpec,
+    Recipe,
+    RewriteSpec,
+)
 
 __all__ = ["CarriedConfiguration", "facts"]
 
@@ -64,7 +73,8 @@ class CarriedConfiguration:
     are not shown.  judge merges those files whose stock is known into the new version's; without
     it, and while one of its questions is open, a file is the old side's, whole.  Modes: files that
     hold anything like a secret get 0600, the others 0640, whatever they were.  Fingerprints can be
-    compared within one instance only.
+    compared within one instance only.  final is the new side as the cutover has it, of which
+    a rehearsal's is a copy.
     """
 
     def __init__(
@@ -74,34 +84,58 @@ class CarriedConfiguration:
         host: Reads,
         also: Callable[[Installation], Mapping[str, bytes]] = lambda new: {},
         judge: Judge | None = None,
+        final: Installation | None = None,
     ) -> None:
         self._recipe = recipe
         self._also = also
         self._old = old
         self._host = host
         self._judge = judge
+        self._final = final
         self._fingerprints = Fingerprints(secrets.token_bytes(32))
 
     def originals(self) -> dict[str, bytes]:
         """Every configuration file of the old side, by its path there.  Raises Failed."""
         return {str(source.path): source.data for source in self._sources(Reader(self._host))}
 
-    def render(self, new: Installation) -> Rendering:
+    def render(self, new: Installation, *, muted: bool = False) -> Rendering:
         """Read the old side's files and rewrite what must differ.  Changes nothing.
 
-        files is keyed by the absolute path on the new side.  Raises Failed for a file that cannot
-        be read or carried, UsageError for one that has no place on the new side.
+        muted: with what silences the effects that are active, as a rehearsal has it.  files is
+        keyed by the absolute path on the new side.  Raises Failed for a file that cannot be read or
+        carried, UsageError for one that has no place on the new side.
         """
+        return self._render(new, Reader(self._host), muted=muted)
+
+    def agrees(self, rehearsed: Installation, *, muted: bool) -> Finding:
+        """The finding that the rehearsal's rendering and the cutover's, of the same files, differ
+        by places and mutes only."""
+        reader = Reader(self._host)
+        final = self._final or rehearsed
+        one = self._render(rehearsed, reader, muted=muted)
+        two = self._render(final, reader, muted=False)
+        specs = {str(source.path): source.spec for source in self._sources(reader)}
+        mutes: dict[str, list[MuteSpec]] = {source: [] for source in specs}
+        for mute in (mute for effect in self._active(two) for mute in effect.mute if muted):
+            mutes.get(str(self._old.config / mute.file), []).append(mute)
+        turned = CarriedConfiguration(self._recipe, final, self._host)
+
+        def moved(spec: ConfigurationSpec, file: YamlFile) -> str:
+            return apply(file.text, turned._changes(spec, file, rehearsed)[0])
+
+        return differ_by_places(one, two, specs, mutes, moved)
+
+    def _render(self, new: Installation, reader: Reader, *, muted: bool) -> Rendering:
         carried: dict[str, _Carried] = {}
         sources: dict[str, str] = {}
-        reader = Reader(self._host)
+        found_by: dict[str, str] = {}
         originals: dict[str, bytes] = {}
         for source in self._sources(reader):
             originals[str(source.path)] = source.data
             path = mapped(source.path, self._old, new, source.key)
             carried[str(path)] = self._carry(source, path, new, reader)
-            sources[str(path)] = str(source.path)
-        return Rendering(
+            sources[str(path)], found_by[str(path)] = str(source.path), source.key
+        plain = Rendering(
             files={path: (file.data, file.mode) for path, file in carried.items()}
             | {path: (data, _SECRET_MODE) for path, data in self._also(new).items()},
             difference="".join(file.difference for file in carried.values()),
@@ -114,6 +148,11 @@ class CarriedConfiguration:
             merged=frozenset(path for path, file in carried.items() if file.merged),
             originals=originals,
         )
+        if not muted:
+            return plain
+        named = self._by_name(plain.files, sources)
+        paths = {name: path for name, (path, _) in named.items()}
+        return overlaid(plain, self._active(plain), paths, found_by, self._fingerprints)
 
     def ask(self, settings: Iterable[Judgement]) -> Path:
         """Write the questions down where they can be answered; that file."""
@@ -136,12 +175,15 @@ class CarriedConfiguration:
         """The recipe's effects, each as "name: what", that this configuration leaves active.
 
         An effect that asks about a file which is missing or broken is active."""
+        return tuple(f"{effect.name}: {effect.what}" for effect in self._active(rendering))
+
+    def _active(self, rendering: Rendering) -> list[EffectSpec]:
         read = readings(self._by_name(rendering.files, rendering.sources))
-        return tuple(
-            f"{effect.name}: {effect.what}"
+        return [
+            effect
             for effect in self._recipe.effects
             if applies(effect.when, effect.unless, read, unreadable=True)
-        )
+        ]
 
     def _sources(self, reader: Reader) -> list[_Source]:
         found: dict[Path, _Source] = {}

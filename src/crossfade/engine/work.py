@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +14,7 @@ from crossfade.model import Run
 from crossfade.ports import (
     Backups,
     Carrier,
+    Check,
     Configuration,
     DeadMan,
     Front,
@@ -65,6 +66,8 @@ class AttemptWork:
     journal: Journal
     find_carriers: Callable[[], Mapping[str, Carrier]]
     front: Front | None = None
+    canaries: Sequence[Check] = ()
+    checkers: Sequence[Check] = ()
     teller: Teller = field(default_factory=Silent)
     accepted: frozenset[str] = frozenset()
     names: Names | None = None

@@ -306,8 +306,14 @@ class Check(Protocol):
 class Configuration(Protocol):
     """Carries the old side's custom configuration over."""
 
-    def render(self, new: Installation) -> Rendering:
-        """Read the old side's files and rewrite what must differ.  Changes nothing."""
+    def render(self, new: Installation, *, muted: bool = False) -> Rendering:
+        """Read the old side's files and rewrite what must differ.  Changes nothing.
+
+        muted: as a rehearsal has it, with what silences the application's effects."""
+
+    def agrees(self, rehearsed: Installation, *, muted: bool) -> Finding:
+        """The finding that the rehearsal's rendering and the cutover's, of the same files and
+        decisions, differ by places and the rehearsal's mutes only."""
 
     def originals(self) -> Mapping[str, bytes]:
         """Every configuration file of the old side, by its path there.  Raises Failed."""

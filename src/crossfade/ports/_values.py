@@ -23,6 +23,7 @@ __all__ = [
     "Late",
     "Limits",
     "MadeMachine",
+    "Muted",
     "Progress",
     "Rendering",
     "ServiceState",
@@ -281,13 +282,37 @@ class Judgement:
 
 
 @dataclass(frozen=True, slots=True)
+class Muted:
+    """A setting that a rehearsal has otherwise, so that an effect on the outside is silent.
+
+    file is its name in the recipe, key its names with dots between them; without one the whole file
+    is not there.  taken_out: the setting is not there; else it has a value of the recipe's."""
+
+    effect: str
+    file: str
+    key: str
+    taken_out: bool
+
+    @property
+    def words(self) -> str:
+        """What is done, without any value."""
+        place = f"{self.file} {self.key}" if self.key else self.file
+        return f"{self.effect}: {place} {'taken out' if self.taken_out else 'set'}"
+
+    def as_json(self) -> dict[str, object]:
+        """Plain JSON."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+@dataclass(frozen=True, slots=True)
 class Rendering:
     """Configuration for the new side: bytes by relative path (mode beside), and what was shown.
 
     difference is a unified diff with secrets masked; findings are the proof of each file.
     settings are what was decided about files that are merged into the new version's; merged are
     those of ``files``.  All others, and one with an open question, are the old side's, whole.
-    originals are the old side's files as they were read, by their path there.
+    originals are the old side's files as they were read, by their path there.  mutes are the
+    settings that a rehearsal has otherwise; the cutover's rendering has none.
     """
 
     files: Mapping[str, tuple[bytes, int]]
@@ -297,6 +322,7 @@ class Rendering:
     settings: tuple[Judgement, ...] = ()
     merged: frozenset[str] = frozenset()
     originals: Mapping[str, bytes] = field(default_factory=dict)
+    mutes: tuple[Muted, ...] = ()
 
     @property
     def questions(self) -> tuple[Judgement, ...]:

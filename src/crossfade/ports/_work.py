@@ -132,7 +132,8 @@ class Work(Protocol):
     their paths.  pause_began is the wall clock at the hold, or None
     outside a pause.  unmuted says that the operator accepts a rehearsal whose effects are not
     muted; accepted has the other named flags by which the operator skips a safety.  names are those
-    in the DNS, if the site has some.
+    in the DNS, if the site has some.  canaries seal with the old side's keys and read with the new
+    side's; checkers ask the new version about the files as a cutover has them.
     """
 
     run: Run
@@ -146,6 +147,8 @@ class Work(Protocol):
     traffic: Traffic
     front: Front | None
     configuration: Configuration
+    canaries: Sequence[Check]
+    checkers: Sequence[Check]
     dead_man: DeadMan
     backups: Backups
     limits: Limits

@@ -9,18 +9,21 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from crossfade.errors import UsageError
+from crossfade.recipes._mutes import mute_complaints
 from crossfade.recipes._spec import (
     _PLACEHOLDER,
     DATABASE_PLACEHOLDERS,
     INSTALL_OPTIONS,
     PLACEHOLDERS,
     SERVER_DRIVERS,
+    CanarySpec,
     CheckSpec,
     Condition,
     ConfigurationSpec,
     EffectSpec,
     InstallSpec,
     KeyReference,
+    MuteSpec,
     PartSpec,
     Recipe,
     RequirementSpec,
@@ -38,7 +41,8 @@ Data = Mapping[str, Any]
 _HERE = Path(__file__).parent
 _FILLED = frozenset(
     (
-        *("packages", "command", "migrate", "environment", "preload", "path"),
+        *("packages", "command", "migrate", "environment", "preload", "path", "make", "read"),
+        "checked_by",
         *("equals", "contains", "headers", "stock"),
     )
 )
@@ -69,9 +73,12 @@ def load(name_or_path: str, base: Path) -> Recipe:
     document, complaints = parse(text, load_schema(_HERE / "recipe.schema.json"))
     if not complaints:
         complaints = [*placeholder_complaints(document), *_rule_complaints(document)]
+    if not complaints:
+        recipe = _recipe(document, path)
+        complaints = [*mute_complaints(document, recipe)]
     if complaints:
         complain("recipe-invalid", path.name, complaints, f"edit {path}, then: crossfade plan")
-    return _recipe(document, path)
+    return recipe
 
 
 def check_spec(data: Data, base: Path, name: str) -> CheckSpec:
@@ -206,7 +213,9 @@ def _recipe(document: Document, path: Path) -> Recipe:
         version=optional("version"),
         checks=tuple(check_spec(item, base, item["name"]) for item in data.get("checks", ())),
         effects=tuple(
-            EffectSpec(item["name"], item["what"], _all(item, "when"), _all(item, "unless"))
+            EffectSpec(
+                item["name"], item["what"], _all(item, "when"), _all(item, "unless"), _mutes(item)
+            )
             for item in data.get("effects", ())
         ),
         requires=tuple(
@@ -220,6 +229,10 @@ def _recipe(document: Document, path: Path) -> Recipe:
         files=tuple(_part(item) for item in data.get("files", ())),
         writes_on_reads=data.get("writes_on_reads", ""),
         stock=_stock(data),
+        canaries=tuple(
+            CanarySpec(item["name"], item["what"], tuple(item["make"]), tuple(item["read"]))
+            for item in data.get("canaries", ())
+        ),
     )
 
 
@@ -231,6 +244,13 @@ def _all(item: Data, word: str) -> tuple[Condition, ...]:
     return tuple(
         Condition(one["file"], one["key"], "equals" in one, one.get("equals"))
         for one in _list(item.get(word, []))
+    )
+
+
+def _mutes(item: Data) -> tuple[MuteSpec, ...]:
+    return tuple(
+        MuteSpec(one["file"], one["key"], one.get("drop", False), one.get("value"))
+        for one in item.get("mute", ())
     )
 
 
@@ -256,6 +276,7 @@ def _configuration(item: Data) -> ConfigurationSpec:
         ),
         identity=identity if isinstance(identity, bool) else tuple(identity),
         stock=item.get("stock", ""),
+        checked_by=tuple(item.get("checked_by", ())),
     )
 
 

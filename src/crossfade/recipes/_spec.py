@@ -16,12 +16,14 @@ __all__ = [
     "INSTALL_OPTIONS",
     "PLACEHOLDERS",
     "SERVER_DRIVERS",
+    "CanarySpec",
     "CheckSpec",
     "Condition",
     "ConfigurationSpec",
     "EffectSpec",
     "InstallSpec",
     "KeyReference",
+    "MuteSpec",
     "PartSpec",
     "Recipe",
     "RequirementSpec",
@@ -87,16 +89,43 @@ class Condition:
 
 
 @dataclass(frozen=True, slots=True)
+class MuteSpec:
+    """A setting of the rehearsal alone: a key that gets ``value``, or is taken out (``drop``)."""
+
+    file: str
+    key: str
+    drop: bool = False
+    value: object = None
+
+
+@dataclass(frozen=True, slots=True)
 class EffectSpec:
     """Something that the application does to the outside world.
 
     Active when one condition of ``when`` holds (or there are none) and none of ``unless`` does.
+    mute silences it in a rehearsal.
     """
 
     name: str
     what: str
     when: tuple[Condition, ...] = ()
     unless: tuple[Condition, ...] = ()
+    mute: tuple[MuteSpec, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CanarySpec:
+    """A value that only who has a key of the site can read.
+
+    make runs with the old version's program and the old side's configuration: it gets a word on
+    its standard input and prints it sealed (signed, encrypted) with the key.  read runs with the
+    new version's program and the new side's configuration: it gets what make printed, and prints
+    the word.  Neither may write anything."""
+
+    name: str
+    what: str
+    make: tuple[str, ...]
+    read: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +220,8 @@ class ConfigurationSpec:
     there are none when its key is not set.  identity is the keys that must come over unchanged, or
     True for the whole file.  stock is where the file stands as a version comes with it: below
     {root}, or the name of a file that ``Recipe.stock`` makes; empty when there is none, and then
-    the old side's file is taken whole.
+    the old side's file is taken whole.  checked_by is the version's own checker: a command that
+    reads the file on its standard input, and ends with 0 when the program would start with it.
     """
 
     format: str
@@ -200,6 +230,7 @@ class ConfigurationSpec:
     rewrite: tuple[RewriteSpec, ...] = ()
     identity: tuple[str, ...] | bool = ()
     stock: str = ""
+    checked_by: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,3 +282,4 @@ class Recipe:
     files: tuple[PartSpec, ...] = ()
     writes_on_reads: str = ""
     stock: StockSpec | None = None
+    canaries: tuple[CanarySpec, ...] = ()

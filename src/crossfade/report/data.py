@@ -8,7 +8,7 @@ structure is published as ``report.schema.json`` beside this file.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, NamedTuple, TypedDict
+from typing import Literal, NamedTuple, NotRequired, TypedDict
 
 __all__ = [
     "Configured",
@@ -155,6 +155,7 @@ class PlannedStep(TypedDict):
     actions: list[str]
     reversal: str
     touches: list[str]
+    mutes: NotRequired[list[str]]  # those of a rehearsal
     pause: bool
     seconds: float | None
 

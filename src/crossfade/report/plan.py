@@ -44,6 +44,7 @@ def _step(number: int, step: PlannedStep) -> Markup:
     touches = [
         element("li", element("b", "Touches the old side: "), text) for text in step["touches"]
     ]
+    touches += [element("li", element("b", "Muted: "), text) for text in step.get("mutes", ())]
     told = element("span", "pause", class_="tag pause") if step["pause"] else None
     seconds = "" if step["seconds"] is None else duration(step["seconds"])
     return element(

@@ -19,9 +19,10 @@ def preview(work: Work) -> PlannedStep:
     nothing but the questions about settings, below the site's state."""
     problems: list[Problem] = []
     warnings: list[str] = []
-    rendering = work.configuration.render(work.new.installation)
+    muted = _is_muted(work)
+    rendering = work.configuration.render(work.new.installation, muted=muted)
     problems += [
-        Problem("configuration-unproven", finding, "crossfade config show")
+        Problem("configuration-unproven", finding, _shown(muted))
         for finding in rendering.findings
         if not finding.holds
     ]
@@ -31,17 +32,21 @@ def preview(work: Work) -> PlannedStep:
             Problem("configuration-questions", _asked(rendering, where), "crossfade config review")
         )
     problems += _in_the_way(work)
-    effects = work.configuration.active_effects(rendering)
-    if work.run is Run.REHEARSAL and effects:
-        if work.unmuted:
-            warnings.append(f"rehearsed UNMUTED: the copy may act on the outside ({effects[0]})")
-        else:
-            seen = Finding(
-                "the rehearsal sends nothing out", "muted", "; ".join(effects), "recipe", False
-            )
-            problems.append(Problem("effects-not-muted", seen, "crossfade rehearse --unmuted"))
-    actions = tuple(f"write {new}, from {old}" for new, old in rendering.sources.items())
-    return PlannedStep(name, actions, reversal, problems=tuple(problems), warnings=tuple(warnings))
+    if work.run is Run.REHEARSAL:
+        silent = _silent(work, rendering)
+        if muted and not silent.holds:
+            problems.append(Problem("effects-not-muted", silent, "crossfade rehearse --unmuted"))
+        elif not silent.holds:
+            first = work.configuration.active_effects(rendering)[0]
+            warnings.append(f"rehearsed UNMUTED: the copy may act on the outside ({first})")
+    return PlannedStep(
+        name,
+        tuple(f"write {new}, from {old}" for new, old in rendering.sources.items()),
+        reversal,
+        problems=tuple(problems),
+        warnings=tuple(warnings),
+        mutes=tuple(mute.words for mute in rendering.mutes),
+    )
 
 
 def run(work: Work) -> Evidence:
@@ -49,21 +54,59 @@ def run(work: Work) -> Evidence:
     if (state := work.traffic.look()) and state.side is Side.NEW:
         raise Failed("new-side-serves", "The new side serves already; its data is not replaced.")
     clear(work)
-    rendering = work.straight = work.configuration.render(work.new.installation)
+    muted = _is_muted(work)
+    rendering = work.straight = work.configuration.render(work.new.installation, muted=muted)
     if rendering.questions:
         where = str(work.configuration.ask(rendering.settings))
         asked = _asked(rendering, where)
         what = f"{asked.claim}: {asked.observed}."
         raise NeedsYou("configuration-questions", what, where=where, next="crossfade config review")
+    findings = [*rendering.findings, *_of_rehearsal(work, rendering)]
     for place in _places(work):
         work.new.host.make_directory(place)
         work.new.host.write(place / OURS, work.label.encode())
-    written = work.configuration.render(work.new.held) if work.new.held else rendering
+    held = work.new.held
+    written = work.configuration.render(held, muted=muted) if held else rendering
     _write(work, written)
     work.new.service.own([*_places(work), *map(Path, written.files)])
-    return Evidence(
-        name, (*rendering.findings, _written(work, written)), {"difference": rendering.difference}
-    )
+    details: dict[str, object] = {"difference": rendering.difference}
+    if rendering.mutes:
+        details["mutes"] = [mute.words for mute in rendering.mutes]
+    return Evidence(name, (*findings, _written(work, written)), details)
+
+
+def _is_muted(work: Work) -> bool:
+    return work.run is Run.REHEARSAL and not work.unmuted
+
+
+def _shown(muted: bool) -> str:
+    return "crossfade config show --rehearsal" if muted else "crossfade config show"
+
+
+def _of_rehearsal(work: Work, rendering: Rendering) -> list[Finding]:
+    """What holds of a rehearsal's configuration only.  Raises Failed, before anything is written,
+    when the copy would act on the outside: what the new version brings may be active as well."""
+    if work.run is not Run.REHEARSAL:
+        return []
+    muted = _is_muted(work)
+    agrees = work.configuration.agrees(work.new.installation, muted=muted)
+    if not muted:
+        return [agrees]
+    silent = _silent(work, rendering)
+    if not silent.holds:
+        what = f"The copy would act on the outside: {silent.observed}."
+        where = silent.source
+        next = "crossfade rehearse --unmuted"
+        raise Failed("effects-not-muted", what, where=where, next=next)
+    return [silent, agrees]
+
+
+def _silent(work: Work, rendering: Rendering) -> Finding:
+    """The finding that no effect is active, judged on what is written."""
+    effects = work.configuration.active_effects(rendering)
+    mutes = "; ".join(mute.words for mute in rendering.mutes)
+    seen = "; ".join(effects) or f"muted ({mutes or 'nothing was active'})"
+    return Finding("the rehearsal sends nothing out", "muted", seen, "recipe", not effects)
 
 
 def _asked(rendering: Rendering, where: str) -> Finding:
@@ -81,7 +124,9 @@ def point_straight(work: Work) -> None:
     """What waits in a held start has read its configuration; every other start finds the
     databases' own addresses there, not the doors."""
     if work.new.held:
-        _write(work, work.straight or work.configuration.render(work.new.installation))
+        muted = _is_muted(work)
+        straight = work.straight or work.configuration.render(work.new.installation, muted=muted)
+        _write(work, straight)
 
 
 def follow(work: Work) -> list[Finding]:
