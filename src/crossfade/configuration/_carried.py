@@ -11,9 +11,9 @@ from pathlib import Path
 from crossfade.configuration import _mask, _residue
 from crossfade.configuration._conditions import applies, readings
 from crossfade.configuration._decisions import Decision
-from crossfade.configuration._document import YamlFile
-from crossfade.configuration._edit import Change, apply, change
 from crossfade.configuration._judge import Judge
+from crossfade.configuration._parse import parse
+from crossfade.configuration._parsed import Change, ParsedFile, apply
 from crossfade.configuration._places import Reader, Reads, locate, mapped, references, translate
 from crossfade.configuration._prove import identity, prove_file
 from crossfade.model import Finding, Installation
@@ -149,13 +149,13 @@ class CarriedConfiguration:
     def _carry(self, source: _Source, path: Path, new: Installation, reader: Reader) -> _Carried:
         if source.spec.format == "opaque":
             return self._carry_opaque(source, path)
-        yours = old_file = reader.yaml(source.path)
+        yours = old_file = reader.parsed(source.path, source.spec.format)
         merged = self._judge and self._judge.merged(source.spec, source.path, source.data, reader)
         if merged and merged.data is not None:
-            old_file = YamlFile(source.path, merged.data)
+            old_file = parse(source.spec.format, source.path, merged.data)
         changes, missing = self._changes(source.spec, old_file, new)
-        data = apply(old_file.text, changes).encode()
-        new_file = YamlFile(path, data)
+        data = old_file.encoded(apply(old_file.text, changes))
+        new_file = parse(source.spec.format, path, data)
         keys = source.spec.identity if isinstance(source.spec.identity, tuple) else ()
         shown = {each.found.key for each in changes} - _passwords(source.spec, old_file)
         secret = _mask.holds_secret(old_file)
@@ -191,12 +191,12 @@ class CarriedConfiguration:
         return (Finding.equal(claim, before, after, str(path)),)
 
     def _changes(
-        self, spec: ConfigurationSpec, file: YamlFile, new: Installation
+        self, spec: ConfigurationSpec, file: ParsedFile, new: Installation
     ) -> tuple[list[Change], list[Finding]]:
         """What to change, and a finding for each required rule.  The first rule that knows a value
         decides about it, also when it stays."""
         changes: dict[int, Change] = {}
-        decided: set[str] = set()
+        decided: set[tuple[str, int]] = set()
         findings = []
         for rule in spec.rewrite:
             matched = 0
@@ -205,15 +205,16 @@ class CarriedConfiguration:
                 if value is None:
                     continue
                 matched += 1
-                if found.key not in decided and value != _plain_value(found.node.value, value):
-                    made = change(file, found, value)
+                place = found.key, found.start
+                if place not in decided and value != _plain_value(found.text, value):
+                    made = file.change(found, value)
                     changes.setdefault(made.start, made)
-                decided.add(found.key)
+                decided.add(place)
             if rule.required and not _needless(rule, file, self._old, new):
                 findings.append(self._required(file, rule.key, rule.to, matched))
         return list(changes.values()), findings
 
-    def _required(self, file: YamlFile, key: str, to: str, matched: int) -> Finding:
+    def _required(self, file: ParsedFile, key: str, to: str, matched: int) -> Finding:
         places = ", ".join(f"{file.path.name}:{found.line} {found.key}" for found in file.find(key))
         return Finding(
             f"{file.path.name}: {key} has the old side's {to}",
@@ -235,6 +236,7 @@ class CarriedConfiguration:
             yield from file.findings
         for database in self._recipe.databases:
             if database.name in self._old.databases:
+                yield from _residue.no_server(texts, database.name, self._old, new)
                 continue
             place = locate(database, self._old, reader)
             if new.host == self._old.host or mapped(place, self._old, new) != place:
@@ -261,16 +263,17 @@ class CarriedConfiguration:
         return named
 
 
-def _passwords(spec: ConfigurationSpec, file: YamlFile) -> set[str]:
+def _passwords(spec: ConfigurationSpec, file: ParsedFile) -> set[str]:
     """Keys that are rewritten, but never shown."""
-    rules = [rule for rule in spec.rewrite if rule.to == "database-password"]
+    secret = ("database-password", "database-url")
+    rules = [rule for rule in spec.rewrite if rule.to in secret]
     return {found.key for rule in rules for found in file.find(rule.key)}
 
 
-def _needless(rule: RewriteSpec, file: YamlFile, old: Installation, new: Installation) -> bool:
+def _needless(rule: RewriteSpec, file: ParsedFile, old: Installation, new: Installation) -> bool:
     """Rules for a database on a server say nothing where it is a file.  A key that is not set is
     fine where the value is the same for both sides: what is left to a default stays so."""
-    if not rule.to.startswith("database-"):
+    if not rule.to.startswith("database-") or rule.to == "database-url":
         return False
     before, after = old.databases.get(rule.database), new.databases.get(rule.database)
     if before is None or after is None:

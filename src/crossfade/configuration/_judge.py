@@ -10,6 +10,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from crossfade.configuration._decisions import Decision, Decisions
+from crossfade.configuration._keys import leads, spelled_as
 from crossfade.configuration._places import Reader
 from crossfade.configuration._stock import Stock
 from crossfade.merge import Answer, Choice, Judged, Setting, Verdict, merge_files
@@ -60,7 +61,7 @@ class Judge:
         if new is None:
             return None
         base = self._stock.text(Side.OLD, spec.stock, reader)
-        found = merge_files(str(source), base, data, new)
+        found = merge_files(str(source), base, data, new, spec.format)
         given = self._decisions.read()
         answers: dict[tuple[str, ...], Answer] = {}
         settings = []
@@ -179,9 +180,14 @@ def _of_its_kind(text: str, judged: Judged) -> object:
 def _identity(spec: ConfigurationSpec, judged: Judged) -> Answer | None:
     """Keys that make the site what it is keep the old value, whatever the new version has."""
     keys = spec.identity if isinstance(spec.identity, tuple) else ()
-    known = {".".join(judged.path[: n + 1]) for n in range(len(judged.path))}
+    names = [(name, name.partition("[")[0]) for name in judged.path]
+    known = any(
+        leads(key, names[: n + 1], spelled_as(spec.format))
+        for key in keys
+        for n in range(len(names))
+    )
     allowed = not judged.choices or Choice.YOURS in judged.choices
-    if allowed and known.intersection(keys) and judged.verdict is not Verdict.ALREADY:
+    if allowed and known and judged.verdict is not Verdict.ALREADY:
         return Answer(Choice.YOURS)
     return None
 

@@ -18,7 +18,8 @@ from crossfade.recipes._spec import is_secret_name
 __all__ = ["Fingerprints", "looks_secret", "may_name_secret", "mentions"]
 
 _MORE_NAMES = re.compile(r"pw|auth|pepper|cookie|session|signature|cert", re.IGNORECASE)
-_USERINFO = re.compile(r"://[^/\s@]+@")
+_USERINFO = re.compile(r"://[^/\s@]+@|@(?:tcp|unix)\(")
+_PASSWORD = re.compile(r"(?:password|passwd|pwd)\s*=\s*[^\s&;]", re.IGNORECASE)
 _DOTTED_NAME = re.compile(r"[A-Za-z_]+(\.[A-Za-z_]+)+\Z")
 _IN_LONGER_PATH = re.compile(r"/[\w.-]+\Z")
 _IN_URL_PATH = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s/?#=]+(?:/[^\s?#=&,;]*)?\Z")
@@ -44,7 +45,7 @@ def may_name_secret(name: str) -> bool:
 
 def looks_secret(value: str) -> bool:
     """Whether a value looks like a secret: a key, a password in an address, random letters."""
-    if "-----BEGIN" in value or _USERINFO.search(value):
+    if "-----BEGIN" in value or _USERINFO.search(value) or _PASSWORD.search(value):
         return True
     return any(_random(word) for word in _words(value))
 
