@@ -30,6 +30,8 @@ from crossfade.recipes._yaml import dotted
 
 __all__ = ["Piece", "Pieces", "pieces_of"]
 
+_MADE = tuple("$%{\"'`~")
+"""What a text begins with that the application makes the value of."""
 _LOADS: dict[str, Callable[[str], Any]] = {"json": json.loads, "toml": tomllib.loads}
 
 
@@ -135,8 +137,10 @@ def _of_lines(pieces: Pieces, scan: Scan) -> None:
             overruled = single and entry is not entries[-1]
             value = str(entry.value)
             here = (entry.start, entry.end, entry.first + 1)
-            piece = Piece(names, path, steps, *here, raw, value, hidden=overruled, place=entry)
-            pieces.pieces.append(piece)
+            whole = value[:1] not in _MADE
+            pieces.pieces.append(
+                Piece(names, path, steps, *here, raw, value, True, whole, overruled, entry)
+            )
     for stands, first, last in scan.apart_places():
         start, end = scan.lines.begin(first), min(scan.lines.end(last - 1), len(text))
         hidden = not stands.startswith("!include")
@@ -211,7 +215,9 @@ def _inner(
         return
     is_text = isinstance(node.value, str)
     text = str(node.value) if is_text else raw
-    yield Piece(names, path, steps, node.start, node.end, 0, raw, text, is_text, place=node)
+    here = (node.start, node.end, 0)
+    whole = text[:1] not in _MADE
+    yield Piece(names, path, steps, *here, raw, text, is_text, whole, place=node)
 
 
 def _of_xml(document: Document, leaf: Node, path: Path, names: Names) -> Iterator[Piece]:

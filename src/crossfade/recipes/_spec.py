@@ -173,8 +173,8 @@ class RewriteSpec:
     """A key whose value is translated from the old side to the new one.
 
     to        what kind of value it is: path, port, host, address or version; or database-host,
-              -port, -name, -user, -password, -address of the database on a server that ``database`` names,
-              or database-url: its address in one text (also of a database in a file)
+              -port, -address, -name, -user, -password of the database on a server that
+              ``database`` names, or database-url: all of it in one text (also one in a file)
     required  the old side's value must be found at least once
     outside   for a path that is below neither directory of the old side: ``keep`` it, ``refuse``
               it, or take its file name ``into-data`` (for what the application writes)
