@@ -146,6 +146,7 @@ TOMCAT = Example(
      Do not touch. -->
 <Server port="-1" shutdown="SHUTDOWN">
   <Listener className="org.apache.catalina.startup.VersionLoggerListener" />
+  <Empty/>
   <Service name="Catalina">
     <Connector port="{port}" protocol="HTTP/1.1"
                connectionTimeout='20000'
@@ -172,7 +173,7 @@ TOMCAT = Example(
     (
         'docBase="shop"',
         'docBase="{data}/shop"',
-        "server.xml:12 Server.Service[Catalina].Engine[Catalina].Host[localhost].Context[]"
+        "server.xml:13 Server.Service[Catalina].Engine[Catalina].Host[localhost].Context[]"
         ".@docBase",
     ),
     ("Server.@shutdown",),

@@ -119,7 +119,7 @@ class FormatFile:
         same = [
             Write(path, setting.value)
             for path, setting in self.document.settings.items()
-            if path not in self._pieces.fixed
+            if path not in self._pieces.fixed and not isinstance(setting.value, frozenset)
         ]
         try:
             return self._format.edited(self.document, same) == self.text
