@@ -346,23 +346,46 @@ Description=Notes
 ; ours
 
 [Service]
-Environment=PORT=9
-Environment=MODE=plain
+Environment=PORT={port} MODE=plain
+Environment=OPTS=
 WorkingDirectory={data}
 ExecStart=/usr/bin/notes \\
     --verbose
-Environment="DATABASE_URL=mysql://{user}:{password}@{db}/{name}"
+Environment="DATABASE_URL=mysql://{user}:{password}@{db}/{name}" "TOKEN=planted %%h"
 UMask=0027
 """,
     (
         "{key: Service.WorkingDirectory, to: path, required: true}",
-        "{key: Service.Environment, to: database-url, required: true}",
+        "{key: Service.Environment.DATABASE_URL, to: database-url, required: true}",
+        "{key: Service.Environment.PORT, to: port, required: true}",
     ),
     ("--verbose", "--verbose={data}/x", "notes.service:9 Service.ExecStart"),
     ("Service.UMask",),
 )
 
+YAML = Example(
+    "yaml",
+    "app.yaml",
+    """\
+# ours
+port: {port}   # public
+store: '{data}/store'
+url: "postgresql://{user}:{password}@{db}/{name}?sslmode=disable"
+dsn: 'host={dbhost} port={dbport} dbname={name}'
+mail: null
+site_key: planted
+""",
+    (
+        "{key: port, to: port, required: true}",
+        "{key: store, to: path, required: true}",
+        "{key: url|dsn, to: database-url, required: true}",
+    ),
+    ("mail: null", "mail: '{data}/mail'", "app.yaml:6 mail"),
+    ("site_key",),
+)
+
 EXAMPLES = (
+    YAML,
     *(GITEA, TOML, JSON, TOMCAT, DJANGO, SPRING, ENVIRONMENT, MYCNF, POSTGRESQL, REDIS),
     UNIT,
 )

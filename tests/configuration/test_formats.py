@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.configuration.formats import EXAMPLES, Example, FormatSite, filled
+from tests.configuration.formats import EXAMPLES, Example, FormatSite
 from tests.configuration.scratch import failing
 
 from crossfade.configuration._parse import parse
+from crossfade.configuration._parsed import apply
 from crossfade.errors import Failed
-from crossfade.model import Side
 
 every = pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.name)
 
@@ -79,7 +79,7 @@ def test_secrets_are_not_shown(tmp_path: Path, example: Example) -> None:
 
 
 @every
-def test_other_way_round(tmp_path: Path, example: Example) -> None:
+def test_refused_by_its_place(tmp_path: Path, example: Example) -> None:
     """A file that is not of its format is refused by its place."""
     broken = {
         "ini": "[a]\nb = 1\nb = 2\n",
@@ -93,6 +93,7 @@ def test_other_way_round(tmp_path: Path, example: Example) -> None:
         "postgresql": "port = 1\nport\n",
         "redis": "port 1\nport\n",
         "systemd": "[Unit]\nnothing\n",
+        "yaml": "a: 1\na: 2\n",
     }[example.format]
     site = FormatSite(tmp_path, example)
     site.write(broken)
@@ -155,6 +156,7 @@ def test_latin_1_properties(tmp_path: Path) -> None:
         ("env", "A=1\nA=2\n", "A", ["1", "2"]),
         ("mycnf", "[mysqld]\nskip-name-resolve\n", "mysqld.skip_name_resolve", [None]),
         ("systemd", "[Service]\nEnvironment=A=1\nEnvironment=B=2\n", "*.*", ["A=1", "B=2"]),
+        ("systemd", "[Service]\nEnvironment=A=1 'B=%%x'\n", "Service.Environment.B", ["%x"]),
     ],
 )
 def test_keys(format: str, text: str, key: str, expected: list[object]) -> None:
@@ -186,15 +188,33 @@ def test_one_side_changes_nothing(
 
 @every
 def test_proof_notices_tampering(tmp_path: Path, example: Example) -> None:
-    """A text with one more change than was decided does not hold."""
+    """A text with one more change than was decided does not hold, and with one less neither."""
     site = FormatSite(tmp_path, example)
-    old = parse(example.format, site.file, site.file.read_bytes())
-    new = parse(example.format, site.file, filled(example.text, site.old, "other").encode())
-    changes = [old.change(found, "other") for found in old.find("*.port")]
-    assert old.becomes(old, [])
-    if example.text.count("{password}"):
-        assert not old.becomes(new, [])
-    else:
-        other = old.text.replace(str(site.old.data), "/elsewhere").encode()
-        assert not old.becomes(parse(example.format, site.file, other), changes)
-    assert Side.OLD in site.PASSWORDS
+    old, same = (parse(example.format, site.file, site.file.read_bytes()) for _ in range(2))
+    other = old.text.replace(str(site.old.data), "/elsewhere").encode()
+    moved = parse(example.format, site.file, other)
+    found = next(one for one in old.find(PATHS[example.format]) if "/old/" in one.text)
+    change = old.change(found, found.text.replace(str(site.old.data), "/elsewhere"))
+    assert old.becomes(same, [])
+    assert not old.becomes(moved, [])
+    assert not old.becomes(same, [change])
+    new = parse(example.format, site.file, apply(old.text, [change]).encode())
+    assert old.becomes(new, [change])
+    assert not old.becomes(new, [])
+
+
+PATHS = {
+    "yaml": "store",
+    "ini": "server.app_data_path",
+    "toml": "mirror.0.dir",
+    "json": "plugins.1.dir",
+    "xml": "Server.Service.*.Host.@appBase",
+    "python": "MEDIA_ROOT",
+    "properties": "storage.dir",
+    "env": "UPLOADS",
+    "mycnf": "mysqld.tmpdir",
+    "postgresql": "data_directory",
+    "redis": "dir",
+    "systemd": "Service.WorkingDirectory",
+}
+"""A key of each example whose value is a path."""

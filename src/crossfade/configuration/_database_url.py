@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from crossfade.configuration._database_forms import Found, addresses
 from crossfade.model import Address
 
-__all__ = ["Database", "file_of", "moved", "moved_file", "named"]
+__all__ = ["LOOPBACK", "Database", "file_of", "moved", "moved_file", "named"]
 
 _PORTS = {"postgres": 5432, "mysql": 3306}
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _FILE = re.compile(
     r"\b(?:(?:jdbc:)?(?:sqlite3?|spatialite)(?:\+\w+)?:///|(?:jdbc:)?sqlite3?:(?!//)"
     r"|file:(?://)?(?=/))(?P<path>[^?;\s\"']+)"
@@ -92,7 +92,7 @@ def _is(host: tuple[str, int | None], database: Database) -> bool:
 
 def _alike(one: str, two: str) -> bool:
     one, two = one.lower(), two.lower()
-    return one == two or (one in _LOOPBACK and two in _LOOPBACK)
+    return one == two or (one in LOOPBACK and two in LOOPBACK)
 
 
 def _all_of(found: Found, database: Database) -> bool:

@@ -19,10 +19,10 @@ import yaml
 from yaml.constructor import SafeConstructor
 
 from crossfade.configuration._edit import change
-from crossfade.configuration._parsed import Change, Scalar, Value, apply, fits, refused
+from crossfade.configuration._parsed import Change, Scalar, Value, apply, fits, refused, same
 from crossfade.recipes._yaml import FastLoader, YamlError, compose
 
-__all__ = ["Found", "Scalar", "YamlFile", "model", "refused", "same"]
+__all__ = ["Found", "Scalar", "YamlFile", "model", "refused"]
 
 _LARGEST = 5 * 1024 * 1024
 _MOST_VALUES = 500_000
@@ -200,17 +200,6 @@ def model(path: Path, text: str) -> Any:
         raise refused(path, mark.line + 1 if mark else 1, reason) from None
     except (yaml.YAMLError, ValueError, TypeError, RecursionError):
         raise refused(path, 1, "it has a value or tag that is not plain data") from None
-
-
-def same(one: Any, two: Any) -> bool:
-    """Equality of plain data that tells 1 from 1.0 and from true, and takes nan for itself."""
-    if type(one) is not type(two):
-        return False
-    if isinstance(one, dict):
-        return list(one) == list(two) and all(same(one[key], two[key]) for key in one)
-    if isinstance(one, list):
-        return len(one) == len(two) and all(map(same, one, two))
-    return bool(one == two or (one != one and two != two))
 
 
 def _at(loaded: Any, keys: Iterable[object]) -> Any:

@@ -13,9 +13,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from crossfade.configuration._document import same
 from crossfade.configuration._keys import leads, spelled_as
-from crossfade.configuration._parsed import Change, Scalar, Value, refused
+from crossfade.configuration._parsed import Change, Scalar, Value, refused, same
 from crossfade.configuration._pieces import Piece, Pieces, pieces_of
 from crossfade.merge._bytes import Text, Unmergeable, decoded
 from crossfade.merge._types import Document, Format, Unreadable, Write
@@ -79,10 +78,9 @@ class FormatFile:
                 if length == len(names):
                     found[path] = value
                 else:
-                    section = found.setdefault(path[:length], {})
-                    if isinstance(section, dict):  # not a list that has its items already
-                        section[path[length:]] = value
-        return list(found.values())
+                    found.setdefault(path[:length], {})[path[length:]] = value
+        items = [value for _, names, value in self._pieces.items if leads(key, names, spelling)]
+        return [*found.values(), *items]
 
     def scalars(self) -> list[Scalar]:
         """See ``ParsedFile``.  What nobody can say the keys of is one shared scalar."""

@@ -12,7 +12,17 @@ from typing import Any, Protocol
 from crossfade.errors import Failed
 from crossfade.recipes._yaml import dotted
 
-__all__ = ["Change", "ParsedFile", "Scalar", "Value", "apply", "between", "fits", "refused"]
+__all__ = [
+    "Change",
+    "ParsedFile",
+    "Scalar",
+    "Value",
+    "apply",
+    "between",
+    "fits",
+    "refused",
+    "same",
+]
 
 
 def refused(path: Path, line: int, reason: str) -> Failed:
@@ -153,3 +163,14 @@ def _lines(
 def fits(part: str, name: str) -> bool:
     """Whether one part of a key (``*``, ``a|b``) is this name."""
     return part == "*" or name in part.split("|")
+
+
+def same(one: Any, two: Any) -> bool:
+    """Equality of plain data that tells 1 from 1.0 and from true, and takes nan for itself."""
+    if type(one) is not type(two):
+        return False
+    if isinstance(one, dict):
+        return list(one) == list(two) and all(same(one[key], two[key]) for key in one)
+    if isinstance(one, list):
+        return len(one) == len(two) and all(map(same, one, two))
+    return bool(one == two or (one != one and two != two))

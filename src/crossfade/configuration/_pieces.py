@@ -10,22 +10,21 @@ from __future__ import annotations
 import ast
 import copy
 import json
-import tokenize
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from io import StringIO
 from typing import Any, cast
 from xml.sax.saxutils import unescape
 
 from crossfade.configuration._keys import Names
+from crossfade.configuration._plain import constants, literals, loaded, plain
+from crossfade.configuration._words import Word, words
 from crossfade.merge._types import Document, Format, Path, Unreadable, Write
 from crossfade.merge.formats._line_format import LineFormat
 from crossfade.merge.formats._lines import Entry, Scan
 from crossfade.merge.formats._python_nodes import spans, value_of
 from crossfade.merge.formats._tree import Lines, Node, Tree, leaves
 from crossfade.merge.formats._tree_edit import Editing, line_end
-from crossfade.merge.formats._values import Tagged
 from crossfade.recipes._yaml import dotted
 
 __all__ = ["Piece", "Pieces", "pieces_of"]
@@ -51,7 +50,7 @@ class Piece:
     is_text: bool = True
     whole: bool = True
     hidden: bool = False
-    place: Node | Entry | None = None
+    place: Node | Entry | Word | None = None
 
     @property
     def key(self) -> str:
@@ -66,8 +65,10 @@ class Piece:
             raw = lined.written(scan, self.place, str(value))
             raw = lined.spaced(scan, self.place, raw)
             return raw.replace("\r\n", "\n").replace("\n", line_end(document.text))
+        if isinstance(self.place, Word):
+            return self.place.spelled(str(value))
         if isinstance(self.place, Node):
-            if document.format == "python" and _words(self.raw) != 1:
+            if document.format == "python" and literals(self.raw) != 1:
                 raise Unreadable(self.line, "is written in several pieces")
             return cast(Editing, format).spelled(document, self.place, value)
         raise ValueError("no single value")
@@ -75,18 +76,21 @@ class Piece:
 
 @dataclass(slots=True)
 class Pieces:
-    """All pieces of a document in no order; values are settings, items and their names, as a
-    program gets them; fixed are settings that the merge does not edit."""
+    """All pieces of a document in no order; values are settings with their names, as a program
+    gets them, items what is in them; fixed are settings that the merge does not edit."""
 
     document: Document
     pieces: list[Piece] = field(default_factory=list)
     values: list[tuple[tuple[object, ...], Names, Any]] = field(default_factory=list)
+    items: list[tuple[tuple[object, ...], Names, Any]] = field(default_factory=list)
     fixed: set[Path] = field(default_factory=set)
 
     def edits(self, given: Mapping[Piece, object]) -> list[Write]:
         """What the merge is to be told of these pieces with new values: one edit a setting."""
         by_path: dict[Path, dict[tuple[object, ...], object]] = {}
         for piece, value in given.items():
+            if isinstance(piece.place, Word):
+                value = piece.place.spelled(str(value))
             by_path.setdefault(piece.path, {})[piece.steps] = value
         return [Write(path, self._value(path, new)) for path, new in by_path.items()]
 
@@ -96,15 +100,16 @@ class Pieces:
         private = self.document.private
         if isinstance(private, Scan):
             values = [entry.value for entry in private.entries if entry.path == path]
-            for steps, value in new.items():
-                values[cast(int, steps[0])] = value
+            for steps, value in sorted(new.items(), reverse=True):  # words from behind
+                index, *inside = cast(tuple[int, ...], steps)
+                values[index] = _put(str(values[index]), inside, value) if inside else value
             return tuple(values)
         node = private.nodes[path]
         if self.document.format == "python":
             expression = copy.deepcopy(node.extra)
-            constants = list(_constants(expression))
+            found = list(constants(expression))
             for steps, value in new.items():
-                cast(ast.Constant, constants[cast(int, steps[0])]).value = cast(Any, value)
+                cast(ast.Constant, found[cast(int, steps[0])]).value = cast(Any, value)
             return value_of(expression)
         whole = _LOADS[self.document.format](self.document.text.removeprefix("\ufeff"))
         whole = copy.deepcopy(_at(whole, node.steps[1:]))
@@ -138,6 +143,13 @@ def _of_lines(pieces: Pieces, scan: Scan) -> None:
             value = str(entry.value)
             here = (entry.start, entry.end, entry.first + 1)
             whole = value[:1] not in _MADE
+            if document.format == "systemd" and path[-1] == "Environment" and raw == value:
+                found = list(_of_words(entry, names, path, index, raw))
+                pieces.pieces += found
+                pieces.items += [((*path, *one.steps), one.names, one.text) for one in found]
+                if found:
+                    continue
+                overruled = True  # it may hold anything
             pieces.pieces.append(
                 Piece(names, path, steps, *here, raw, value, True, whole, overruled, entry)
             )
@@ -146,6 +158,16 @@ def _of_lines(pieces: Pieces, scan: Scan) -> None:
         hidden = not stands.startswith("!include")
         raw = text[start:end]
         pieces.pieces.append(Piece((), (), (), start, end, first + 1, raw, raw, hidden=hidden))
+
+
+def _of_words(entry: Entry, names: Names, path: Path, index: int, raw: str) -> Iterator[Piece]:
+    for word in words(raw):
+        steps = (index, word.start, word.end)
+        here = (entry.start + word.start, entry.start + word.end, entry.first + 1)
+        whole = word.text[:1] not in _MADE
+        called = [*names, (word.name,)]
+        inside = raw[word.start : word.end]
+        yield Piece(called, path, steps, *here, inside, word.text, whole=whole, place=word)
 
 
 def _of_tree(pieces: Pieces, tree: Tree) -> None:
@@ -159,7 +181,7 @@ def _of_tree(pieces: Pieces, tree: Tree) -> None:
         if leaf.fixed:
             pieces.fixed.add(path)
         raw = document.text[leaf.start : leaf.end]
-        pieces.values.append((path, names, _plain(leaf.value, raw)))
+        pieces.values.append((path, names, plain(leaf.value, raw)))
         if span is not None:
             found = _of_expression(document, leaf, path, names, span)
         elif document.format == "xml":
@@ -170,8 +192,8 @@ def _of_tree(pieces: Pieces, tree: Tree) -> None:
             piece = replace(piece, line=lines.number(piece.start))
             pieces.pieces.append(piece)
             if piece.steps and piece.whole and not piece.hidden:
-                value = piece.text if piece.is_text else _loaded(document.format, piece.raw)
-                pieces.values.append(((*path, *piece.steps), piece.names, value))
+                value = piece.text if piece.is_text else loaded(document.format, piece.raw)
+                pieces.items.append(((*path, *piece.steps), piece.names, value))
     for line, stands in tree.apart:
         if not stands.startswith(("import ", "from ", '"', "'", "r'", 'r"')):
             start = document.text.index(stands, _line_start(document.text, line))
@@ -240,7 +262,7 @@ def _of_expression(
     """The constants of a Python value: of a list they are items, of a call just words in it."""
     alone = isinstance(leaf.extra, ast.Constant)
     items = leaf.extra.elts if isinstance(leaf.extra, ast.List | ast.Tuple) else []
-    for index, constant in enumerate(_constants(leaf.extra)):
+    for index, constant in enumerate(constants(leaf.extra)):
         start, end = span(constant)
         raw = document.text[start:end]
         here = (start, end, 0, raw)
@@ -257,48 +279,15 @@ def _of_expression(
         yield Piece(called, path, steps, *here, text, is_text, whole, place=place)
 
 
-def _constants(expression: ast.AST) -> Iterator[ast.Constant | ast.JoinedStr]:
-    """Constants in the order of a walk; what is put together of pieces counts as one."""
-    if isinstance(expression, ast.Constant | ast.JoinedStr):
-        yield expression
-        return
-    for child in ast.iter_child_nodes(expression):
-        yield from _constants(child)
-
-
-def _words(raw: str) -> int:
-    """How many literals stand in a constant's text."""
-    blank = (tokenize.NEWLINE, tokenize.NL, tokenize.ENDMARKER)
-    try:
-        tokens = list(tokenize.generate_tokens(StringIO(raw).readline))
-    except tokenize.TokenError:
-        return 0
-    return sum(token.type not in blank for token in tokens)
-
-
-def _loaded(format: str, raw: str) -> Any:
-    if format == "python":
-        return ast.literal_eval(raw)
-    return json.loads(raw) if format == "json" else tomllib.loads(f"x = {raw}")["x"]
-
-
-def _plain(value: object, raw: str) -> Any:
-    """A setting's value as plain data; of what is none, its text."""
-    if isinstance(value, Tagged) or (isinstance(value, frozenset) and value):
-        return raw
-    if isinstance(value, frozenset):
-        return {}
-    if isinstance(value, tuple):
-        return [_plain(item, raw) for item in value]
-    if type(value).__name__ == "Truth":
-        return bool(value)
-    return float(value) if isinstance(value, float) else value
-
-
 def _at(value: Any, steps: Sequence[object]) -> Any:
     for step in steps:
         value = value[step]
     return value
+
+
+def _put(text: str, span: Sequence[int], value: object) -> str:
+    start, end = span
+    return f"{text[:start]}{value}{text[end:]}"
 
 
 def _line_start(text: str, line: int) -> int:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from crossfade.configuration._document import same
-from crossfade.configuration._parsed import Change, ParsedFile
+from crossfade.configuration._parsed import Change, ParsedFile, same
 from crossfade.model import Finding
 from crossfade.recipes import Fingerprints
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from crossfade.configuration._database_url import named
+from crossfade.configuration._database_url import LOOPBACK, named
 from crossfade.configuration._parsed import ParsedFile, between
 from crossfade.configuration._places import database
 from crossfade.model import Finding, Installation
@@ -95,6 +95,7 @@ def no_server(
     if (before.addresses, before.name) == (after.addresses, after.name):
         return
     hosts = {one.host for one in before.addresses} - {one.host for one in after.addresses}
+    hosts -= LOOPBACK  # which is no more than a name of any machine
     words = [re.compile(rf"(?<![\w.-]){re.escape(host)}(?![\w-]|\.\w)") for host in hosts]
     places: list[str] = []
     told: list[str] = []
