@@ -25,6 +25,7 @@ from crossfade.merge.formats._lines import Entry, Scan
 from crossfade.merge.formats._python_nodes import spans, value_of
 from crossfade.merge.formats._tree import Lines, Node, Tree, leaves
 from crossfade.merge.formats._tree_edit import Editing, line_end
+from crossfade.merge.formats.redis import argument, quoted
 from crossfade.recipes._yaml import dotted
 
 __all__ = ["Piece", "Pieces", "pieces_of"]
@@ -57,16 +58,26 @@ class Piece:
         """The names with dots, for people."""
         return dotted(tuple(alike[0] for alike in self.names))
 
+    def held(self, document: Document, value: object) -> object:
+        """Another value as the setting's value has it.  Raises Unreadable and ValueError."""
+        if isinstance(self.place, Word):
+            return self.place.spelled(str(value))
+        if document.format == "redis" and isinstance(self.place, Entry):
+            if argument(str(self.place.value)) is None:
+                raise Unreadable(self.line, "has several values")
+            return quoted(str(value))
+        return value
+
     def spelled(self, format: Format, document: Document, value: str | int) -> str:
         """Another value as it can stand here.  Raises Unreadable and ValueError."""
         if isinstance(self.place, Entry):
             lined = cast(LineFormat, format)
             scan: Scan = document.private
-            raw = lined.written(scan, self.place, str(value))
+            raw = lined.written(scan, self.place, str(self.held(document, value)))
             raw = lined.spaced(scan, self.place, raw)
             return raw.replace("\r\n", "\n").replace("\n", line_end(document.text))
         if isinstance(self.place, Word):
-            return self.place.spelled(str(value))
+            return str(self.held(document, value))
         if isinstance(self.place, Node):
             if document.format == "python" and literals(self.raw) != 1:
                 raise Unreadable(self.line, "is written in several pieces")
@@ -89,9 +100,8 @@ class Pieces:
         """What the merge is to be told of these pieces with new values: one edit a setting."""
         by_path: dict[Path, dict[tuple[object, ...], object]] = {}
         for piece, value in given.items():
-            if isinstance(piece.place, Word):
-                value = piece.place.spelled(str(value))
-            by_path.setdefault(piece.path, {})[piece.steps] = value
+            held = piece.held(self.document, value)
+            by_path.setdefault(piece.path, {})[piece.steps] = held
         return [Write(path, self._value(path, new)) for path, new in by_path.items()]
 
     def _value(self, path: Path, new: Mapping[tuple[object, ...], object]) -> object:
@@ -141,6 +151,8 @@ def _of_lines(pieces: Pieces, scan: Scan) -> None:
             raw = text[entry.start : entry.end]
             overruled = single and entry is not entries[-1]
             value = str(entry.value)
+            if document.format == "redis":
+                value = argument(value) or value
             here = (entry.start, entry.end, entry.first + 1)
             whole = value[:1] not in _MADE
             if document.format == "systemd" and path[-1] == "Environment" and raw == value:
