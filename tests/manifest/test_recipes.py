@@ -95,10 +95,20 @@ def test_install_options(tmp_path: Path, install: str, options: dict[str, object
             "to: prt",
             "rewrite.0.to: must be one of path, port, host, address, version, database-host",
         ),
-        ("to: port", "to: database-url", "rewrite.0.to: must be one of path, port, host"),
+        ("to: port", "to: database", "rewrite.0.to: must be one of path, port, host"),
         ("path: demo.db", "path: /demo.db", "databases.0.path: must be relative and stay inside"),
         ("path: demo.db", "path: ../demo.db", "databases.0.path: must be relative and stay inside"),
         ("format: yaml", "format: opaque", "configuration.0.rewrite: cannot be done in an opaque"),
+        (
+            "    format: yaml\n",
+            "    format: opaque\n    stock: x.yaml\n",
+            "configuration.0.stock: is for a file that is read",
+        ),
+        (
+            "format: yaml",
+            "format: unit",
+            "configuration.0.format: must be one of yaml, ini, toml, json, xml, python",
+        ),
         (
             "  - path: demo.yaml\n    format",
             "  - format",

@@ -11,11 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.story.test_configuration import has, new_settings
+from tests.story.test_configuration import new_settings
 from tests.story.test_configuration import site as stocked  # noqa: F401 - a fixture
 from tests.testbed.client import Client
 from tests.testbed.moments import Moments
 from tests.testbed.site import HERE, Result, Site, eventually, site_at
+from tests.testbed.stocked import has
 
 from crossfade.model import Address, Side
 from crossfade.testing.free_ports import free_ports

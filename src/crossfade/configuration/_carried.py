@@ -11,11 +11,11 @@ from pathlib import Path
 from crossfade.configuration import _mask, _residue
 from crossfade.configuration._conditions import applies, readings
 from crossfade.configuration._decisions import Decision
-from crossfade.configuration._document import YamlFile
-from crossfade.configuration._edit import Change, apply, change
 from crossfade.configuration._includes import included
 from crossfade.configuration._judge import Judge
 from crossfade.configuration._mute import overlaid
+from crossfade.configuration._parse import parse
+from crossfade.configuration._parsed import Change, ParsedFile, apply
 from crossfade.configuration._places import Reader, Reads, locate, mapped, references, translate
 from crossfade.configuration._prove import identity, kept_keys, prove_file
 from crossfade.configuration._twice import differ_by_places
@@ -120,7 +120,7 @@ class CarriedConfiguration:
             mutes.get(str(self._old.config / mute.file), []).append(mute)
         turned = CarriedConfiguration(self._recipe, final, self._host)
 
-        def moved(spec: ConfigurationSpec, file: YamlFile) -> str:
+        def moved(spec: ConfigurationSpec, file: ParsedFile) -> str:
             return apply(file.text, turned._changes(spec, file, rehearsed)[0])
 
         return differ_by_places(one, two, specs, mutes, moved)
@@ -129,12 +129,14 @@ class CarriedConfiguration:
         carried: dict[str, _Carried] = {}
         sources: dict[str, str] = {}
         found_by: dict[str, str] = {}
+        formats: dict[str, str] = {}
         originals: dict[str, bytes] = {}
         for source in self._sources(reader):
             originals[str(source.path)] = source.data
             path = mapped(source.path, self._old, new, source.key)
             carried[str(path)] = self._carry(source, path, new, reader)
             sources[str(path)], found_by[str(path)] = str(source.path), source.key
+            formats[str(path)] = source.spec.format
         plain = Rendering(
             files={path: (file.data, file.mode) for path, file in carried.items()}
             | {path: (data, _SECRET_MODE) for path, data in self._also(new).items()},
@@ -152,7 +154,8 @@ class CarriedConfiguration:
             return plain
         named = self._by_name(plain.files, sources)
         paths = {name: path for name, (path, _) in named.items()}
-        return overlaid(plain, self._active(plain), paths, found_by, self._fingerprints)
+        active = self._active(plain)
+        return overlaid(plain, active, paths, found_by, formats, self._fingerprints)
 
     def ask(self, settings: Iterable[Judgement]) -> Path:
         """Write the questions down where they can be answered; that file."""
@@ -200,13 +203,13 @@ class CarriedConfiguration:
     def _carry(self, source: _Source, path: Path, new: Installation, reader: Reader) -> _Carried:
         if source.spec.format == "opaque":
             return self._carry_opaque(source, path)
-        yours = old_file = reader.yaml(source.path)
+        yours = old_file = reader.parsed(source.path, source.spec.format)
         merged = self._judge and self._judge.merged(source.spec, source.path, source.data, reader)
         if merged and merged.data is not None:
-            old_file = YamlFile(source.path, merged.data)
+            old_file = parse(source.spec.format, source.path, merged.data)
         changes, missing = self._changes(source.spec, old_file, new)
-        data = apply(old_file.text, changes).encode()
-        new_file = YamlFile(path, data)
+        data = old_file.encoded(apply(old_file.text, changes))
+        new_file = parse(source.spec.format, path, data)
         settings = merged.settings if merged else ()
         keys = source.spec.identity if isinstance(source.spec.identity, tuple) else ()
         shown = {each.found.key for each in changes} - _passwords(source.spec, old_file)
@@ -243,12 +246,12 @@ class CarriedConfiguration:
         return (Finding.equal(claim, before, after, str(path)),)
 
     def _changes(
-        self, spec: ConfigurationSpec, file: YamlFile, new: Installation
+        self, spec: ConfigurationSpec, file: ParsedFile, new: Installation
     ) -> tuple[list[Change], list[Finding]]:
         """What to change, and a finding for each required rule.  The first rule that knows a value
         decides about it, also when it stays."""
         changes: dict[int, Change] = {}
-        decided: set[str] = set()
+        decided: set[tuple[str, int]] = set()
         findings = []
         for rule in spec.rewrite:
             matched = 0
@@ -257,15 +260,16 @@ class CarriedConfiguration:
                 if value is None:
                     continue
                 matched += 1
-                if found.key not in decided and value != _plain_value(found.node.value, value):
-                    made = change(file, found, value)
+                place = found.key, found.start
+                if place not in decided and value != _plain_value(found.text, value):
+                    made = file.change(found, value)
                     changes.setdefault(made.start, made)
-                decided.add(found.key)
+                decided.add(place)
             if rule.required and not _needless(rule, file, self._old, new):
                 findings.append(self._required(file, rule.key, rule.to, matched))
         return list(changes.values()), findings
 
-    def _required(self, file: YamlFile, key: str, to: str, matched: int) -> Finding:
+    def _required(self, file: ParsedFile, key: str, to: str, matched: int) -> Finding:
         places = ", ".join(f"{file.path.name}:{found.line} {found.key}" for found in file.find(key))
         return Finding(
             f"{file.path.name}: {key} has the old side's {to}",
@@ -287,6 +291,7 @@ class CarriedConfiguration:
             yield from file.findings
         for database in self._recipe.databases:
             if database.name in self._old.databases:
+                yield from _residue.no_server(texts, database.name, self._old, new)
                 continue
             place = locate(database, self._old, reader)
             if new.host == self._old.host or mapped(place, self._old, new) != place:
@@ -313,16 +318,17 @@ class CarriedConfiguration:
         return named
 
 
-def _passwords(spec: ConfigurationSpec, file: YamlFile) -> set[str]:
+def _passwords(spec: ConfigurationSpec, file: ParsedFile) -> set[str]:
     """Keys that are rewritten, but never shown."""
-    rules = [rule for rule in spec.rewrite if rule.to == "database-password"]
+    secret = ("database-password", "database-url")
+    rules = [rule for rule in spec.rewrite if rule.to in secret]
     return {found.key for rule in rules for found in file.find(rule.key)}
 
 
-def _needless(rule: RewriteSpec, file: YamlFile, old: Installation, new: Installation) -> bool:
+def _needless(rule: RewriteSpec, file: ParsedFile, old: Installation, new: Installation) -> bool:
     """Rules for a database on a server say nothing where it is a file.  A key that is not set is
     fine where the value is the same for both sides: what is left to a default stays so."""
-    if not rule.to.startswith("database-"):
+    if not rule.to.startswith("database-") or rule.to == "database-url":
         return False
     before, after = old.databases.get(rule.database), new.databases.get(rule.database)
     if before is None or after is None:

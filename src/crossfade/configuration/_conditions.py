@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-from crossfade.configuration._document import YamlFile, model
-from crossfade.configuration._prove import same
+from crossfade.configuration._parse import parse
+from crossfade.configuration._parsed import ParsedFile
 from crossfade.errors import Failed
 from crossfade.recipes import Condition
 
 __all__ = ["Unreadable", "applies", "readings"]
 
-Readings = Callable[[Condition], list[Any]]
-"""Every value that a condition's key leads to.  Raises Unreadable."""
+Readings = Callable[[Condition], list[bool]]
+"""What a condition says of every value that its key leads to.  Raises Unreadable."""
 
 
 class Unreadable(Exception):
@@ -23,19 +22,19 @@ class Unreadable(Exception):
 
 def readings(files: Mapping[str, tuple[str, bytes]]) -> Readings:
     """How to read values from files, given by their names in a recipe: path to show, and bytes."""
-    parsed: dict[str, tuple[YamlFile, Any]] = {}
+    parsed: dict[str, ParsedFile] = {}
 
-    def read(condition: Condition) -> list[Any]:
+    def read(condition: Condition) -> list[bool]:
         if condition.file not in parsed:
-            parsed[condition.file] = _parse(files, condition.file)
-        file, loaded = parsed[condition.file]
-        values = []
-        for found in file.find(condition.key):
-            value = loaded
-            for step in found.keys:
-                value = value[step]
-            values.append(value)
-        return values
+            parsed[condition.file] = _parse(files, condition)
+        file = parsed[condition.file]
+        try:
+            values = file.values(condition.key)
+        except Failed:
+            raise Unreadable(condition.file) from None
+        if condition.compares:
+            return [file.alike(value, condition.equals) for value in values]
+        return [value is not None and value not in ([], {}, "") for value in values]
 
     return read
 
@@ -46,25 +45,17 @@ def applies(
     """One of ``when`` holds (or there are none) and none of ``unless`` does; ``unreadable`` is
     the answer when a file cannot be read."""
     try:
-        wanted = not when or any(_holds(condition, read) for condition in when)
-        return wanted and not any(_holds(condition, read) for condition in unless)
+        wanted = not when or any(any(read(condition)) for condition in when)
+        return wanted and not any(any(read(condition)) for condition in unless)
     except Unreadable:
         return unreadable
 
 
-def _holds(condition: Condition, read: Readings) -> bool:
-    values = read(condition)
-    if condition.compares:
-        return any(same(value, condition.equals) for value in values)
-    return any(value is not None and value not in ([], {}, "") for value in values)
-
-
-def _parse(files: Mapping[str, tuple[str, bytes]], name: str) -> tuple[YamlFile, Any]:
-    if name not in files:
-        raise Unreadable(name)
-    path, data = files[name]
+def _parse(files: Mapping[str, tuple[str, bytes]], condition: Condition) -> ParsedFile:
+    if condition.file not in files:
+        raise Unreadable(condition.file)
+    path, data = files[condition.file]
     try:
-        file = YamlFile(Path(path), data)
-        return file, model(file.path, file.text)
+        return parse(condition.format, Path(path), data)
     except Failed:
-        raise Unreadable(name) from None
+        raise Unreadable(condition.file) from None

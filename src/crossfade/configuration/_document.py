@@ -6,33 +6,28 @@ other bytes stay.  What would make that unsafe is refused, with file and line.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import copy
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import yaml
 from yaml.constructor import SafeConstructor
 
-from crossfade.errors import Failed
+from crossfade.configuration._edit import change
+from crossfade.configuration._parsed import Change, Scalar, Value, apply, fits, refused, same
 from crossfade.recipes import looks_secret
-from crossfade.recipes._yaml import FastLoader, YamlError, compose, dotted
+from crossfade.recipes._yaml import FastLoader, YamlError, compose
 
-__all__ = ["Found", "Scalar", "YamlFile", "model", "refused"]
+__all__ = ["Found", "Scalar", "YamlFile", "leaves_of", "model", "refused"]
 
 _LARGEST = 5 * 1024 * 1024
 _MOST_VALUES = 500_000
 _MERGE = "tag:yaml.org,2002:merge"
-
-
-def refused(path: Path, line: int, reason: str) -> Failed:
-    """The error for a file that we do not dare to carry."""
-    return Failed(
-        "configuration-refused",
-        f"{path.name} cannot be carried over: {reason}",
-        where=f"{path}:{line}",
-        next=f"crossfade config plan   (first mend line {line} of {path})",
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,28 +51,31 @@ class Found:
         """Line in the file, from 1."""
         return int(self.node.start_mark.line) + 1
 
-
-@dataclass(frozen=True, slots=True)
-class Scalar:
-    """A scalar as it stands in the text: its span, value, and the names of the keys around it;
-    shared when an alias shows it under other keys too."""
-
-    start: int
-    end: int
-    line: int
-    value: str
-    names: tuple[str, ...]
-    is_key: bool
-    shared: bool
+    @property
+    def start(self) -> int:
+        """Where it begins in the file."""
+        return int(self.node.start_mark.index)
 
     @property
-    def key(self) -> str:
-        """The key path with dots."""
-        return dotted(self.names)
+    def text(self) -> str:
+        """The scalar's value."""
+        return str(self.node.value)
+
+    @property
+    def is_text(self) -> bool:
+        """Whether it is text to a program."""
+        return isinstance(self.node, yaml.ScalarNode) and self.node.tag == "tag:yaml.org,2002:str"
+
+    @property
+    def whole(self) -> bool:
+        """Always: nothing in YAML is an expression."""
+        return True
 
 
 class YamlFile:
-    """A parsed file.  Raises Failed (``configuration-refused``) for what cannot be carried."""
+    """A parsed file; see ``ParsedFile``."""
+
+    remark = re.compile(r"#[^\r\n]*")
 
     def __init__(self, path: Path, data: bytes) -> None:
         self.path = path
@@ -110,6 +108,52 @@ class YamlFile:
         found = list(self._scalars(self.root, (), seen, False)) if self.root is not None else []
         return sorted(found, key=lambda scalar: scalar.start)
 
+    def values(self, key: str) -> list[Any]:
+        """See ``ParsedFile``."""
+        return [_at(self._model, found.keys) for found in self.find(key)]
+
+    def leaves(self) -> dict[tuple[object, ...], Any]:
+        """See ``ParsedFile``."""
+        return leaves_of(self._model)
+
+    @cached_property
+    def _model(self) -> Any:
+        return model(self.path, self.text)
+
+    def change(self, found: Value, value: str | int) -> Change:
+        """See ``ParsedFile``."""
+        assert isinstance(found, Found)  # noqa: S101 - one of find's
+        return change(self, found, value)
+
+    def encoded(self, text: str) -> bytes:
+        """In UTF-8, as all YAML that we read."""
+        return text.encode()
+
+    def spans_hold(self, changes: Sequence[Change]) -> bool:
+        """See ``ParsedFile``."""
+        scalars = self.scalars()
+        if any(one.end > two.start for one, two in pairwise(scalars)):
+            return False
+        again = []
+        for each in changes:
+            text = self.text[each.start : each.end]
+            try:
+                node = compose(text)
+            except YamlError:
+                return False
+            if node is None or node.value != each.found.text:
+                return False
+            again.append(Change(each.found, each.value, each.start, each.end, text))
+        return apply(self.text, again) == self.text
+
+    def becomes(self, new: YamlFile, changes: Sequence[Change]) -> bool:
+        """See ``ParsedFile``."""
+        return same(new._model, _decided(self._model, changes))
+
+    def alike(self, value: Any, given: Any) -> bool:
+        """Of one type too: YAML tells 1 from "1"."""
+        return same(value, given)
+
     def _scalars(
         self, node: yaml.Node, names: tuple[str, ...], seen: set[int], is_key: bool
     ) -> Iterator[Scalar]:
@@ -133,16 +177,16 @@ class YamlFile:
         node = outer.node
         if isinstance(node, yaml.SequenceNode):
             for index, item in enumerate(node.value):
-                if _fits(part, str(index)):
+                if fits(part, str(index)):
                     yield self._found(outer, index, item, False)
         elif isinstance(node, yaml.MappingNode):
             direct = set()
             for key_node, item in node.value:
-                if key_node.tag != _MERGE and _fits(part, key_node.value):
+                if key_node.tag != _MERGE and fits(part, key_node.value):
                     direct.add(key_node.value)
                     yield self._found(outer, _value_of(key_node), item, False)
             for key_node, item in _merged(node):
-                if _fits(part, key_node.value) and key_node.value not in direct:
+                if fits(part, key_node.value) and key_node.value not in direct:
                     direct.add(key_node.value)
                     yield self._found(outer, _value_of(key_node), item, True)
 
@@ -161,6 +205,37 @@ def model(path: Path, text: str) -> Any:
         raise refused(path, mark.line + 1 if mark else 1, reason) from None
     except (yaml.YAMLError, ValueError, TypeError, RecursionError):
         raise refused(path, 1, "it has a value or tag that is not plain data") from None
+
+
+def _at(loaded: Any, keys: Iterable[object]) -> Any:
+    for key in keys:
+        loaded = loaded[key]
+    return loaded
+
+
+def leaves_of(value: Any) -> dict[tuple[object, ...], Any]:
+    """Every value of plain data that holds no other one, by the way to it."""
+    return dict(_leaves((), value))
+
+
+def _leaves(keys: tuple[object, ...], value: Any) -> Iterator[tuple[tuple[object, ...], Any]]:
+    inner: Sequence[tuple[object, object]] = ()
+    if isinstance(value, dict):
+        inner = list(value.items())
+    elif isinstance(value, list):
+        inner = list(enumerate(value))
+    if not inner:
+        yield keys, value
+    for key, each in inner:
+        yield from _leaves((*keys, key), each)
+
+
+def _decided(loaded: Any, changes: Iterable[Change]) -> Any:
+    result = copy.deepcopy(loaded)
+    for each in changes:
+        *way, last = each.found.keys
+        _at(result, way)[last] = each.value
+    return result
 
 
 def _plain_words(error: YamlError, text: str) -> str:
@@ -251,10 +326,6 @@ def _children(node: yaml.Node) -> list[yaml.Node]:
     if isinstance(node, yaml.MappingNode):
         return [child for pair in node.value for child in pair]
     return []
-
-
-def _fits(part: str, name: str) -> bool:
-    return part == "*" or name in part.split("|")
 
 
 def _merged(node: yaml.MappingNode) -> Iterator[tuple[yaml.Node, yaml.Node]]:

@@ -3,31 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from yaml.resolver import Resolver
 
-from crossfade.configuration._document import Found, YamlFile, refused
+from crossfade.configuration._parsed import Change, apply, refused
+
+if TYPE_CHECKING:
+    from crossfade.configuration._document import Found, YamlFile
 
 __all__ = ["Change", "apply", "change"]
 
 _PLAIN = re.compile(r"[A-Za-z0-9/._](?:[A-Za-z0-9/._+@=~-]|:(?=[A-Za-z0-9/._]))*\Z")
 _INT = "tag:yaml.org,2002:int"
 _STR = "tag:yaml.org,2002:str"
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """One scalar that gets another value: the span in characters, and the text to put there."""
-
-    found: Found
-    value: str | int
-    start: int
-    end: int
-    text: str
 
 
 def change(file: YamlFile, found: Found, value: str | int) -> Change:
@@ -43,16 +33,6 @@ def change(file: YamlFile, found: Found, value: str | int) -> Change:
         reason = f"{found.key} must change, but is block text or has an anchor or a tag"
         raise refused(file.path, found.line, reason)
     return Change(found, value, start, end, _spell(value, node.style))
-
-
-def apply(text: str, changes: Iterable[Change]) -> str:
-    """``text`` with all changes made; everything between their spans stays as it is."""
-    pieces = []
-    position = 0
-    for each in sorted(changes, key=lambda change: change.start):
-        pieces += [text[position : each.start], each.text]
-        position = each.end
-    return "".join([*pieces, text[position:]])
 
 
 def _spell(value: str | int, style: str | None) -> str:

@@ -10,6 +10,7 @@ from hashlib import sha256
 from pathlib import Path as FilePath
 
 from crossfade.configuration._decisions import Decision, Decisions, holding
+from crossfade.configuration._keys import leads, spelled_as
 from crossfade.configuration._places import Reader
 from crossfade.configuration._stock import Stock
 from crossfade.merge import Answer, Choice, Judged, Path, Setting, Verdict, merge_files
@@ -21,6 +22,7 @@ from crossfade.recipes import (
     Recipe,
     looks_secret,
     may_name_secret,
+    name_looks_secret,
 )
 
 __all__ = ["Judge", "Merged", "is_named", "judge_of"]
@@ -63,7 +65,7 @@ class Judge:
         if new is None:
             return None
         base = self._stock.text(Side.OLD, spec.stock, reader)
-        found = merge_files(str(source), base, data, new)
+        found = merge_files(str(source), base, data, new, spec.format)
         found = found.asking(_keys(spec, found.fresh), _FRESH)
         given = self._decisions.read()
         answers: dict[tuple[str, ...], Answer] = {}
@@ -177,7 +179,9 @@ class Judge:
 
     def _names(self, path: Path) -> Path:
         """The way to a setting as it may be shown: a name may be a secret as well."""
-        return tuple(self._shown(name, secret=False) for name in path)
+        return tuple(
+            self._shown(name, secret=True) if name_looks_secret(name) else name for name in path
+        )
 
     def _shown(self, raw: str, secret: bool) -> str:
         text = raw.strip()
@@ -205,9 +209,16 @@ def _identity(spec: ConfigurationSpec, judged: Judged) -> Answer | None:
 
 
 def _keys(spec: ConfigurationSpec, paths: Iterable[Path]) -> list[Path]:
-    """Those of the settings that make the site what it is."""
-    keys = set(spec.identity) if isinstance(spec.identity, tuple) else set()
-    return [path for path in paths if keys & {".".join(path[: n + 1]) for n in range(len(path))}]
+    """Those of the settings that make the site what it is, or stand below one that does."""
+    keys = spec.identity if isinstance(spec.identity, tuple) else ()
+    spelling = spelled_as(spec.format)
+
+    def known(path: Path) -> bool:
+        names = [(name, name.partition("[")[0]) for name in path]
+        ways = [names[: n + 1] for n in range(len(names))]
+        return any(leads(key, way, spelling) for key in keys for way in ways)
+
+    return [path for path in paths if known(path)]
 
 
 def is_named(file: str, setting: tuple[str, ...], word: str) -> bool:

@@ -6,16 +6,14 @@ Instead of a secret stands a keyed fingerprint.
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Collection
 from pathlib import Path
 
-from crossfade.configuration._document import Scalar, YamlFile
+from crossfade.configuration._parsed import ParsedFile, Scalar
 from crossfade.recipes import Fingerprints, looks_secret, may_name_secret
 
 __all__ = ["difference", "holds_secret", "is_secret"]
 
-_COMMENT = re.compile(r"#[^\r\n]*")
 _PLACEHOLDER = "# …"
 
 
@@ -27,13 +25,13 @@ def is_secret(scalar: Scalar) -> bool:
     return not scalar.is_key and any(may_name_secret(name) for name in scalar.names)
 
 
-def holds_secret(file: YamlFile) -> bool:
+def holds_secret(file: ParsedFile) -> bool:
     """Whether a file holds anything that may be a secret, in its values."""
     return any(is_secret(scalar) and scalar.value for scalar in file.scalars())
 
 
 def difference(
-    old: YamlFile, new: YamlFile, shown: Collection[str], fingerprints: Fingerprints
+    old: ParsedFile, new: ParsedFile, shown: Collection[str], fingerprints: Fingerprints
 ) -> str:
     """A unified diff of what may be shown.  ``shown`` are the keys that the rewriting changed by
     rule, so that their values are known to be paths and addresses."""
@@ -48,18 +46,34 @@ def opaque_difference(old: Path, new: Path, data: bytes, fingerprints: Fingerpri
     return f"--- {old}\n+++ {new}\n same (fingerprint {fingerprints.of(data)})\n"
 
 
-def _masked(file: YamlFile, shown: Collection[str], fingerprints: Fingerprints) -> str:
+def _masked(file: ParsedFile, shown: Collection[str], fingerprints: Fingerprints) -> str:
     """The text without its secrets, and without its comments: they may hold anything."""
     pieces = []
     position = 0
     for scalar in file.scalars():
-        pieces.append(_COMMENT.sub(_PLACEHOLDER, file.text[position : scalar.start]))
+        pieces.append(_veiled(file, position, scalar.start, fingerprints))
         text = file.text[scalar.start : scalar.end]
         if is_secret(scalar) and (scalar.is_key or scalar.key not in shown):
             text = f"(secret, fingerprint {fingerprints.of(scalar.value)})" + _ending(text)
         pieces.append(text)
         position = scalar.end
-    pieces.append(_COMMENT.sub(_PLACEHOLDER, file.text[position:]))
+    pieces.append(_veiled(file, position, len(file.text), fingerprints))
+    return "".join(pieces)
+
+
+def _veiled(file: ParsedFile, start: int, end: int, fingerprints: Fingerprints) -> str:
+    """What stands between scalars, without comments, and without names that look like secrets."""
+    pieces = []
+    position = start
+    for remark in [*file.remark.finditer(file.text, start, end), None]:
+        stop = remark.start() if remark else end
+        for line in file.text[position:stop].splitlines(keepends=True):
+            if looks_secret(line):
+                line = f"(secret, fingerprint {fingerprints.of(line)})" + _ending(line)
+            pieces.append(line)
+        if remark:
+            pieces.append(_PLACEHOLDER)
+            position = remark.end()
     return "".join(pieces)
 
 

@@ -14,11 +14,10 @@ from typing import NamedTuple
 import yaml
 
 from crossfade.configuration import _mask
-from crossfade.configuration._document import YamlFile
+from crossfade.configuration._parse import parse
 from crossfade.errors import Failed
 from crossfade.merge._types import Document, Drop, Edit, Format, Put, Unreadable, Write
-from crossfade.merge.formats import detect
-from crossfade.merge.formats.yaml import Yaml
+from crossfade.merge.formats import known
 from crossfade.model import Finding
 from crossfade.ports import Muted, Rendering
 from crossfade.recipes import EffectSpec, Fingerprints, MuteSpec
@@ -40,13 +39,15 @@ def overlaid(
     effects: Sequence[EffectSpec],
     named: Mapping[str, str],
     found_by: Mapping[str, str],
+    formats: Mapping[str, str],
     fingerprints: Fingerprints,
 ) -> Rendering:
     """The rendering with the mutes of ``effects`` in its files, their proof, and the difference.
 
     named has the files' paths by the names that a recipe has for them; found_by the file and key
-    of the configuration where each path was read.  A file that only a setting names which is taken
-    out is left out with it.  A mute that cannot be written makes a finding that does not hold."""
+    of the configuration where each path was read; formats what each is.  A file that only a setting
+    names which is taken out is left out with it.  A mute that cannot be written makes a finding
+    that does not hold."""
     files = dict(rendering.files)
     findings, shown, said = list(rendering.findings), [rendering.difference], list[Muted]()
     for name, path in named.items():
@@ -55,14 +56,14 @@ def overlaid(
             continue
         data, mode = files[path]
         try:
-            edited = _edited(Path(path), data.decode(), [mute for _, mute in wanted])
+            edited = _edited(formats[path], data.decode(), [mute for _, mute in wanted])
         except (Unreadable, UnicodeDecodeError) as refusal:
             findings.append(_impossible(path, refusal))
             continue
         after = edited.text.encode()
         files[path] = (after, mode)
         findings.append(_proven(path, edited.changed))
-        shown.append(_difference(path, data, after, fingerprints))
+        shown.append(_difference(formats[path], path, data, after, fingerprints))
         said += [Muted(o.name, name, m.key, m.drop) for o, m in wanted if m in edited.changed]
     for path, effect in _orphans(effects, found_by).items():
         if path in files:
@@ -79,11 +80,11 @@ def overlaid(
     )
 
 
-def _edited(path: Path, text: str, mutes: Iterable[MuteSpec]) -> _Edited:
+def _edited(format: str, text: str, mutes: Iterable[MuteSpec]) -> _Edited:
     """What is to go is taken out first, so that no value stands where a part is to be.
 
     Raises Unreadable where a text cannot be edited without doubt, or an edit cannot be proven."""
-    form: Format = detect(path.name, text) or Yaml()
+    form: Format = known(format)
     document = form.read(text)
     itself = form.edited(document, [Put(each, document) for each in document.settings])
     if itself != text:
@@ -185,9 +186,11 @@ def _impossible(path: str, refusal: Unreadable | UnicodeDecodeError) -> Finding:
     return Finding(claim, "yes", f"no: {why}", path, False)
 
 
-def _difference(path: str, before: bytes, after: bytes, fingerprints: Fingerprints) -> str:
+def _difference(
+    format: str, path: str, before: bytes, after: bytes, fingerprints: Fingerprints
+) -> str:
     try:
-        was, now = (YamlFile(Path(path), data) for data in (before, after))
+        was, now = (parse(format, Path(path), data) for data in (before, after))
     except Failed:
         return f"--- {path}\n+++ {path} (muted)\n"
     now.path = Path(f"{path} (muted)")

@@ -7,15 +7,15 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
 
-import yaml
-
-from crossfade.configuration._document import Found, YamlFile
+from crossfade.configuration._database_url import Database, file_of, moved, moved_file
+from crossfade.configuration._parse import parse
+from crossfade.configuration._parsed import ParsedFile, Value
 from crossfade.errors import Failed, UsageError
 from crossfade.manifest import resolve
 from crossfade.model import Endpoint, Installation
 from crossfade.recipes import KeyReference, PartSpec, RewriteSpec
 
-__all__ = ["Reader", "Reads", "absolute", "locate", "mapped", "references", "translate"]
+__all__ = ["Reader", "Reads", "absolute", "database", "locate", "mapped", "references", "translate"]
 
 _EVERYWHERE = ("0.0.0.0", "[::]")  # noqa: S104 - a program that listens everywhere goes on so
 
@@ -54,7 +54,7 @@ class Reader:
     def __init__(self, host: Reads) -> None:
         self._host = host
         self._data: dict[Path, bytes] = {}
-        self._yaml: dict[Path, YamlFile] = {}
+        self._parsed: dict[tuple[str, Path], ParsedFile] = {}
 
     def read(self, path: Path) -> bytes:
         """The whole file.  Raises Failed."""
@@ -76,11 +76,11 @@ class Reader:
         """Whether anything is there."""
         return self._host.exists(path)
 
-    def yaml(self, path: Path) -> YamlFile:
-        """The parsed file.  Raises Failed."""
-        if path not in self._yaml:
-            self._yaml[path] = YamlFile(path, self.read(path))
-        return self._yaml[path]
+    def parsed(self, path: Path, format: str) -> ParsedFile:
+        """The file, read as that format.  Raises Failed."""
+        if (format, path) not in self._parsed:
+            self._parsed[format, path] = parse(format, path, self.read(path))
+        return self._parsed[format, path]
 
 
 def references(
@@ -88,11 +88,11 @@ def references(
 ) -> list[tuple[str, str]]:
     """The paths that the first key which is set holds: (key, absolute path) pairs."""
     for reference in specs:
-        file = reader.yaml(old.config / reference.file)
+        file = reader.parsed(old.config / reference.file, reference.format)
         texts = [
-            (f"{reference.file} {found.key}", absolute(str(found.node.value), old))
+            (f"{reference.file} {found.key}", absolute(file_of(found.text), old))
             for found in file.find(reference.key)
-            if _is_text(found) and found.node.value
+            if found.is_text and found.text
         ]
         if texts:
             return texts
@@ -107,21 +107,23 @@ def locate(spec: PartSpec, old: Installation, host: Reads) -> Path:
 
 
 def translate(
-    rule: RewriteSpec, found: Found, old: Installation, new: Installation
+    rule: RewriteSpec, found: Value, old: Installation, new: Installation
 ) -> str | int | None:
     """The value for the new side; None when the value is not one of the old side.
 
     Raises UsageError ``path-outside`` where the rule refuses a path outside.
     """
-    text = str(found.node.value)
+    text = found.text
+    if rule.to == "database-url":
+        return _translate_database_url(rule, found, old, new)
     if rule.to.startswith("database-"):
         return _translate_database(rule, found, old, new)
     if rule.to == "path":
-        return _translate_path(rule, found, old, new) if _is_text(found) else None
+        return _translate_path(rule, found, old, new) if found.is_text else None
     if rule.to == "port":
         if text != str(old.inside.port):
             return None
-        return str(new.inside.port) if _is_text(found) else new.inside.port
+        return str(new.inside.port) if found.is_text else new.inside.port
     if rule.to == "address" and text in (f"{host}:{old.inside.port}" for host in _EVERYWHERE):
         return f"{text.rpartition(':')[0]}:{new.inside.port}"
     before, after = {
@@ -133,7 +135,7 @@ def translate(
 
 
 def _translate_database(
-    rule: RewriteSpec, found: Found, old: Installation, new: Installation
+    rule: RewriteSpec, found: Value, old: Installation, new: Installation
 ) -> str | int | None:
     """A value of a database on a server; a password is read where its reference says."""
     if rule.database not in old.databases:
@@ -146,22 +148,51 @@ def _translate_database(
         return endpoint.variables()["database" if kind == "name" else kind]
 
     before, after = (value(side.databases[rule.database]) for side in (old, new))
-    if str(found.node.value) != before:
+    if found.text != before:
         return None
-    number = kind == "port" and after.isdigit() and not _is_text(found)
+    number = kind == "port" and after.isdigit() and not found.is_text
     return int(after) if number else after
 
 
-def _translate_path(
-    rule: RewriteSpec, found: Found, old: Installation, new: Installation
+def database(endpoint: Endpoint, *, secret: bool = False) -> Database:
+    """What an address of this database says; its password only where it is asked for."""
+    places = (endpoint.address, *([endpoint.beyond] if endpoint.beyond else []))
+    password = resolve(endpoint.password, endpoint.base) if secret and endpoint.password else ""
+    return Database(endpoint.kind, places, endpoint.database, endpoint.user, password)
+
+
+def _translate_database_url(
+    rule: RewriteSpec, found: Value, old: Installation, new: Installation
 ) -> str | None:
-    text = str(found.node.value)
+    """The address of a database in one text, on a server or in a file."""
+    if rule.database in old.databases:
+        sides = (database(side.databases[rule.database], secret=True) for side in (old, new))
+        return moved(found.text, *sides)
+
+    def place(path: str) -> str | None:
+        return _moved_path(path, rule, found.key, old, new)
+
+    return moved_file(found.text, place)
+
+
+def _translate_path(
+    rule: RewriteSpec, found: Value, old: Installation, new: Installation
+) -> str | None:
+    text = found.text
     if not text or text.startswith("~") or "://" in text or "\n" in text:
         return None  # no path that we understand; a leftover of the old side shows in the scan
+    if not found.whole and not text.startswith("/"):
+        return None  # a word of an expression, and nobody knows what it is put behind
+    return _moved_path(text, rule, found.key, old, new)
+
+
+def _moved_path(
+    text: str, rule: RewriteSpec, key: str, old: Installation, new: Installation
+) -> str | None:
     path = absolute(text, old)
     result = _mapped_text(path, old, new)
     if result is None and rule.outside == "refuse":
-        raise _outside(path, old, found.key)
+        raise _outside(path, old, key)
     if result is None and rule.outside == "into-data":
         return str(new.data / Path(path).name)
     return result
@@ -183,8 +214,3 @@ def _outside(path: str, old: Installation, key: str) -> UsageError:
         where=f"old.data {old.data}, old.config {old.config}",
         next="edit crossfade.yaml, then: crossfade plan",
     )
-
-
-def _is_text(found: Found) -> bool:
-    node = found.node
-    return isinstance(node, yaml.ScalarNode) and node.tag == "tag:yaml.org,2002:str"

@@ -7,9 +7,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from crossfade.configuration._document import YamlFile
+from crossfade.configuration._database_url import LOOPBACK, named
+from crossfade.configuration._parsed import ParsedFile, between
+from crossfade.configuration._places import database
 from crossfade.model import Finding, Installation
-from crossfade.recipes import looks_secret, mentions
+from crossfade.recipes import mentions, name_looks_secret
+from crossfade.recipes._yaml import dotted
 
 __all__ = ["Text", "residue", "texts"]
 
@@ -23,13 +26,13 @@ class Text:
     comment: bool = False
 
 
-def texts(file: YamlFile) -> Iterator[Text]:
+def texts(file: ParsedFile) -> Iterator[Text]:
     """Every scalar's value, as the application will read it, and what stands between them."""
     position = 0
     for scalar in file.scalars():
         yield from _between(file, position, scalar.start)
-        names = ("…" if looks_secret(name) else name for name in scalar.names)
-        yield Text(f"{file.path.name}:{scalar.line} {'.'.join(names)}", scalar.value)
+        names = ("…" if name_looks_secret(name) else name for name in scalar.names)
+        yield Text(f"{file.path.name}:{scalar.line} {dotted(tuple(names))}".rstrip(), scalar.value)
         position = scalar.end
     yield from _between(file, position, len(file.text))
 
@@ -84,13 +87,43 @@ def no_database(pieces: Iterable[Text], name: str, place: Path) -> Finding:
     )
 
 
+def no_server(
+    pieces: Iterable[Text], name: str, old: Installation, new: Installation
+) -> Iterator[Finding]:
+    """The finding: no value is or holds an address of the old side's database on a server; none
+    where both sides have the same one.  Other databases on that server, and its mere name, are
+    told: who they mean is not certain."""
+    before, after = (database(side.databases[name]) for side in (old, new))
+    if (before.addresses, before.name) == (after.addresses, after.name):
+        return
+    hosts = {one.host for one in before.addresses} - {one.host for one in after.addresses}
+    hosts -= LOOPBACK  # which is no more than a name of any machine
+    words = [re.compile(rf"(?<![\w.-]){re.escape(host)}(?![\w-]|\.\w)") for host in hosts]
+    places: list[str] = []
+    told: list[str] = []
+    for piece in pieces:
+        if named(piece.text, before):
+            (told if piece.comment else places).append(piece.place)
+        elif not piece.comment and any(word.search(piece.text) for word in words):
+            told.append(f"{piece.place} (the old side's server)")
+    observed = f"still in {', '.join(places)}" if places else "nothing"
+    if told:
+        observed += f"; also, perhaps on purpose: {', '.join(told)}"
+    yield Finding(
+        claim=f"no rendered file points at the old side's database {name}",
+        expected="nothing",
+        observed=observed,
+        source="every value of the rendered files",
+        holds=not places,
+    )
+
+
 def place_in(piece: Text, place: Path) -> bool:
     """Whether a piece names this file."""
     return mentions(piece.text, str(place))
 
 
-def _between(file: YamlFile, start: int, end: int) -> Iterator[Text]:
-    first = file.text.count("\n", 0, start) + 1
-    for number, line in enumerate(file.text[start:end].split("\n"), first):
-        if line.strip():
-            yield Text(f"{file.path.name}:{number} (comment)", line, comment=True)
+def _between(file: ParsedFile, start: int, end: int) -> Iterator[Text]:
+    for number, line, comment in between(file, start, end):
+        place = f"{file.path.name}:{number}"
+        yield Text(f"{place} (comment)" if comment else place, line, comment)

@@ -76,9 +76,9 @@ class Stock:
         variables = self._old.variables() | {"root": str(there.root), "version": there.version}
         values = self._recipe.stock.values if self._recipe.stock else {}
         for name, reference in values.items():
-            found = reader.yaml(self._old.config / reference.file).find(reference.key)
-            if found:
-                variables[name] = str(found[0].node.value)
+            file = reader.parsed(self._old.config / reference.file, reference.format)
+            if found := file.find(reference.key):
+                variables[name] = found[0].text
         return variables
 
     def _label(self, side: Side, variables: Mapping[str, str]) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-from crossfade.configuration._document import YamlFile, model
-from crossfade.configuration._prove import same
+from crossfade.configuration._document import leaves_of
+from crossfade.configuration._parse import parse
+from crossfade.configuration._parsed import ParsedFile, same
 from crossfade.model import Finding
 from crossfade.ports import Rendering
 from crossfade.recipes import ConfigurationSpec, MuteSpec
@@ -24,7 +24,7 @@ def differ_by_places(
     cutover: Rendering,
     specs: Mapping[str, ConfigurationSpec],
     mutes: Mapping[str, Sequence[MuteSpec]],
-    moved: Callable[[ConfigurationSpec, YamlFile], str],
+    moved: Callable[[ConfigurationSpec, ParsedFile], str],
 ) -> Finding:
     """Every setting of both, compared: one that differs is a place of the new side, or has just
     what a mute says; and every mute is there.
@@ -47,11 +47,11 @@ def differ_by_places(
         if spec.format == "opaque":
             wrong += [] if one[source][1] == data else [name]
             continue
-        final = YamlFile(Path(path), data)
-        there = _settings(YamlFile(Path(one[source][0]), one[source][1]))
-        wanted = dict(_leaves((), model(final.path, moved(spec, final))))
+        final = parse(spec.format, Path(path), data)
+        there = parse(spec.format, Path(one[source][0]), one[source][1]).leaves()
+        wanted = parse(spec.format, final.path, final.encoded(moved(spec, final))).leaves()
         wrong += [f"{name} {mute.key} (not muted)" for mute in ours if not _has(there, mute)]
-        for keys, value in _differences(there, _settings(final)):
+        for keys, value in _differences(there, final.leaves()):
             if any(_is_muted(keys, value, mute) for mute in ours):
                 muted += 1
             elif same(value, wanted.get(keys, _NOT_THERE)):
@@ -68,11 +68,6 @@ def differ_by_places(
     )
 
 
-def _settings(file: YamlFile) -> dict[_Keys, object]:
-    """Every value that holds no other one, by the way to it, by the parser that finds no spans."""
-    return dict(_leaves((), model(file.path, file.text)))
-
-
 def _differences(
     one: Mapping[_Keys, object], two: Mapping[_Keys, object]
 ) -> Iterator[tuple[_Keys, object]]:
@@ -83,22 +78,10 @@ def _differences(
             yield keys, value
 
 
-def _leaves(keys: _Keys, value: Any) -> Iterator[tuple[_Keys, object]]:
-    inner: Sequence[tuple[object, object]] = ()
-    if isinstance(value, dict):
-        inner = list(value.items())
-    elif isinstance(value, list):
-        inner = list(enumerate(value))
-    if not inner:
-        yield keys, value
-    for key, each in inner:
-        yield from _leaves((*keys, key), each)
-
-
 def _is_muted(keys: _Keys, value: object, mute: MuteSpec) -> bool:
     """Whether the rehearsal has there exactly what the mute says.  What is around a muted setting
     may come to be, or be empty then."""
-    names, at = tuple(map(str, keys)), tuple(mute.key.split("."))
+    names, at = _names(keys), tuple(mute.key.split("."))
     if len(names) < len(at):
         return names == at[: len(names)] and (value is _NOT_THERE or value in (None, {}, []))
     return names[: len(at)] == at and same(value, _said(mute).get(names[len(at) :], _NOT_THERE))
@@ -107,7 +90,7 @@ def _is_muted(keys: _Keys, value: object, mute: MuteSpec) -> bool:
 def _has(settings: Mapping[_Keys, object], mute: MuteSpec) -> bool:
     """Whether a file has what the mute says, and nothing more below its key."""
     at, said = tuple(mute.key.split(".")), _said(mute)
-    found = {tuple(map(str, keys)): value for keys, value in settings.items()}
+    found = {_names(keys): value for keys, value in settings.items()}
     there = {names[len(at) :]: v for names, v in found.items() if names[: len(at)] == at}
     return there.keys() == said.keys() and all(same(there[key], said[key]) for key in said)
 
@@ -116,4 +99,9 @@ def _said(mute: MuteSpec) -> dict[tuple[str, ...], object]:
     """What the mute says: every value at and below its key; none where that is taken out."""
     if mute.drop:
         return {}
-    return {tuple(map(str, keys)): value for keys, value in _leaves((), mute.value)}
+    return {_names(keys): value for keys, value in leaves_of(mute.value).items()}
+
+
+def _names(keys: _Keys) -> tuple[str, ...]:
+    """The way to a value as a recipe's key goes it, also where a name has dots in it."""
+    return tuple(".".join(map(str, keys)).split(".")) if keys else ()

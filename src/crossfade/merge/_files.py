@@ -23,7 +23,7 @@ from crossfade.merge._once import remembering
 from crossfade.merge._three_way import Merge, merge
 from crossfade.merge._types import Path, Unreadable
 from crossfade.merge._verdicts import Answer, Choice, Judged, Verdict
-from crossfade.merge.formats import detect
+from crossfade.merge.formats import detect, known
 
 __all__ = ["FileMerge", "Result", "merge_files"]
 
@@ -151,22 +151,27 @@ class FileMerge:
         return tuple(left)
 
 
-def merge_files(name: str, base: bytes | None, user: bytes, new: bytes) -> FileMerge:
-    """Merge a file three ways; ``name`` is its name or path.
+def merge_files(
+    name: str, base: bytes | None, user: bytes, new: bytes, format: str | None = None
+) -> FileMerge:
+    """Merge a file three ways; ``name`` is its name or path, ``format`` the name of its format,
+    where that is known; else the texts tell it.
 
     Where two of the three are the same bytes the third is the result, whatever it contains.
     Without a base, every difference is a question.  Never raises: what cannot be read is refused.
     """
     with remembering():
-        return _merged(name, base, user, new)
+        return _merged(name, base, user, new, format)
 
 
-def _merged(name: str, base: bytes | None, user: bytes, new: bytes) -> FileMerge:
+def _merged(
+    name: str, base: bytes | None, user: bytes, new: bytes, format: str | None
+) -> FileMerge:
     whole = _trivial(base, user, new)
     files = {_NEW: new, _YOURS: user, **({_OLD: base} if base is not None else {})}
     try:
         texts = decoded(name, files)
-        found = _by_format(name, texts, whole is not None)
+        found = _by_format(name, texts, whole is not None, format)
     except Unmergeable as why:
         reason = str(why)
         if whole is not None:
@@ -196,9 +201,10 @@ def _refused(name: str, reason: str, user: bytes, new: bytes) -> FileMerge:
     return FileMerge(name, None, (judged,), refused=reason, _user=user, _new=new)
 
 
-def _by_format(name: str, texts: dict[str, Text], trivial: bool) -> Merge | None:
+def _by_format(name: str, texts: dict[str, Text], trivial: bool, named: str | None) -> Merge | None:
     """The merge by settings; None where the texts are of no one format.  Raises Unmergeable."""
-    format = detect(name, texts[_NEW].text) or detect(name, texts[_YOURS].text)
+    format = known(named) if named else detect(name, texts[_NEW].text)
+    format = format or detect(name, texts[_YOURS].text)
     if format is None:
         return None
     read = {}
@@ -207,7 +213,7 @@ def _by_format(name: str, texts: dict[str, Text], trivial: bool) -> Merge | None
             read[whose] = format.read(text.text)
         except Unreadable as why:
             other = detect(name, text.text)
-            if other is None or other.name != format.name:
+            if not named and (other is None or other.name != format.name):
                 return None
             raise Unmergeable(f"{whose}, {why}") from why
     try:

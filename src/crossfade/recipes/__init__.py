@@ -22,7 +22,13 @@ from crossfade.recipes._spec import (
     fill,
     is_secret_name,
 )
-from crossfade.recipes._telling import Fingerprints, looks_secret, may_name_secret, mentions
+from crossfade.recipes._telling import (
+    Fingerprints,
+    looks_secret,
+    may_name_secret,
+    mentions,
+    name_looks_secret,
+)
 
 __all__ = [
     "DATABASE_PLACEHOLDERS",
@@ -50,5 +56,6 @@ __all__ = [
     "looks_secret",
     "may_name_secret",
     "mentions",
+    "name_looks_secret",
     "names",
 ]

@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from crossfade.errors import UsageError
+from crossfade.recipes._formats import with_formats
 from crossfade.recipes._mutes import mute_complaints
 from crossfade.recipes._spec import (
     _PLACEHOLDER,
@@ -46,6 +47,10 @@ _FILLED = frozenset(
         *("equals", "contains", "headers", "stock"),
     )
 )
+_OPAQUE = {
+    "rewrite": "cannot be done in an opaque file",
+    "stock": "is for a file that is read, and an opaque file is taken whole",
+}
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]*\Z")
 
 
@@ -78,7 +83,7 @@ def load(name_or_path: str, base: Path) -> Recipe:
         complaints = [*mute_complaints(document, recipe)]
     if complaints:
         complain("recipe-invalid", path.name, complaints, f"edit {path}, then: crossfade plan")
-    return recipe
+    return with_formats(recipe)
 
 
 def check_spec(data: Data, base: Path, name: str) -> CheckSpec:
@@ -164,9 +169,10 @@ def _rule_complaints(document: Document) -> Iterator[Complaint]:
                 text = "is a name that was used before"
                 yield Complaint(document.line((*keys, "name")), dotted((*keys, "name")), text)
             seen.add(name)
-            if item.get("format") == "opaque" and item.get("rewrite"):
-                text = "cannot be done in an opaque file"
-                yield Complaint(document.line(keys), dotted((*keys, "rewrite")), text)
+            for word, text in _OPAQUE.items() if item.get("format") == "opaque" else ():
+                if item.get(word):
+                    place: Keys = (*keys, word)
+                    yield Complaint(document.line(place), dotted(place), text)
 
 
 def _option_complaints(document: Document, install: Data) -> Iterator[Complaint]:

@@ -69,23 +69,26 @@ def is_secret_name(name: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class KeyReference:
-    """A key in one of the application's configuration files; ``file`` is relative to {config}."""
+    """A key in one of the application's configuration files; ``file`` is relative to {config}, and
+    of that format."""
 
     file: str
     key: str
+    format: str = "yaml"
 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
     """A question about a key: is it ``equals``, or (without ``compares``) is it set at all.
 
-    Set means present and neither null nor empty.
+    Set means present and neither null nor empty.  format is the file's.
     """
 
     file: str
     key: str
     compares: bool = False
     equals: object = None
+    format: str = "yaml"
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +202,8 @@ class RewriteSpec:
     """A key whose value is translated from the old side to the new one.
 
     to        what kind of value it is: path, port, host, address or version; or database-host,
-              -port, -name, -user, -password of the database on a server that ``database`` names
+              -port, -address, -name, -user, -password of the database on a server that
+              ``database`` names, or database-url: all of it in one text (also one in a file)
     required  the old side's value must be found at least once
     outside   for a path that is below neither directory of the old side: ``keep`` it, ``refuse``
               it, or take its file name ``into-data`` (for what the application writes)

@@ -15,10 +15,11 @@ from collections.abc import Iterator
 
 from crossfade.recipes._spec import is_secret_name
 
-__all__ = ["Fingerprints", "looks_secret", "may_name_secret", "mentions"]
+__all__ = ["Fingerprints", "looks_secret", "may_name_secret", "mentions", "name_looks_secret"]
 
 _MORE_NAMES = re.compile(r"pw|auth|pepper|cookie|session|signature|cert", re.IGNORECASE)
-_USERINFO = re.compile(r"://[^/\s@]+@")
+_USERINFO = re.compile(r"://[^/\s@]+@|@(?:tcp|unix)\(")
+_PASSWORD = re.compile(r"(?:password|passwd|pwd)\s*=\s*[^\s&;]", re.IGNORECASE)
 _NAMED = re.compile(r"([\w.-]+)=[^\s&;,]|(?<!\S)--?([\w.-]+)\s+[^\s-]")
 _DOTTED_NAME = re.compile(r"[A-Za-z_]+(\.[A-Za-z_]+)+\Z")
 _IN_LONGER_PATH = re.compile(r"/[\w.-]+\Z")
@@ -46,7 +47,7 @@ def may_name_secret(name: str) -> bool:
 def looks_secret(value: str) -> bool:
     """Whether a value looks like a secret: a key, a password in an address or behind a name or an
     option, random letters."""
-    if "-----BEGIN" in value or _USERINFO.search(value):
+    if "-----BEGIN" in value or _USERINFO.search(value) or _PASSWORD.search(value):
         return True
     if any(may_name_secret(match[1] or match[2]) for match in _NAMED.finditer(value)):
         return True
@@ -57,6 +58,11 @@ def _words(value: str) -> Iterator[str]:
     for word in value.split():
         if not word.startswith(("/", "./")) and "://" not in word:
             yield word
+
+
+def name_looks_secret(name: str) -> bool:
+    """Whether a setting's name, or what it is told by (``Host[name=x]``), looks like a secret."""
+    return any(looks_secret(part) for part in re.split(r"[\[\]=]", name))
 
 
 def _random(word: str) -> bool:

@@ -21,7 +21,7 @@ from crossfade.merge.formats.unit import Unit
 from crossfade.merge.formats.xml import Xml
 from crossfade.merge.formats.yaml import Yaml
 
-__all__ = ["apart", "detect"]
+__all__ = ["apart", "detect", "known"]
 
 
 class _Known(Format, Protocol):
@@ -54,6 +54,11 @@ def detect(name: str, text: str) -> Format | None:
     claims = [(known.claims(name, text), known) for known in _FORMATS]
     best = max((claim for claim, _ in claims), default=0)
     return next((known for claim, known in claims if claim == best > 0), None)
+
+
+def known(name: str) -> Format:
+    """The format of that name.  Raises KeyError."""
+    return {format.name: format for format in _FORMATS}[name]
 
 
 def apart(document: Document) -> tuple[tuple[int, str], ...]:

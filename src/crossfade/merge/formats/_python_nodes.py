@@ -6,14 +6,14 @@ import ast
 import re
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from crossfade.merge._once import once
 from crossfade.merge._types import Unreadable
 from crossfade.merge.formats._tree import IDENTITY, Node, named
 from crossfade.merge.formats._values import Tagged, exact
 
-__all__ = ["IDENTITY_KEYS", "bindings", "bound", "parsed", "tree_of", "value_of"]
+__all__ = ["IDENTITY_KEYS", "bindings", "bound", "parsed", "spans", "tree_of", "value_of"]
 
 IDENTITY_KEYS = ("NAME", "BACKEND", *IDENTITY)
 _DEEPEST = 50
@@ -147,6 +147,11 @@ def tree_of(text: str) -> tuple[Node, tuple[tuple[int, str], ...]]:
         raise Unreadable(1, "it is nested too deeply") from None
 
 
+def spans(text: str) -> Callable[[ast.expr], tuple[int, int]]:
+    """How to find where an expression of the text stands: its offsets in characters."""
+    return _Reader(text).span
+
+
 class _Reader:
     """Statements as nodes."""
 
@@ -166,7 +171,7 @@ class _Reader:
         data = self.text[start : start + column].encode()[:column]
         return start + len(data.decode())
 
-    def _span(self, node: ast.expr | ast.stmt) -> tuple[int, int]:
+    def span(self, node: ast.expr | ast.stmt) -> tuple[int, int]:
         end = self._offset(node.end_lineno or 0, node.end_col_offset or 0)
         return self._offset(node.lineno, node.col_offset), end
 
@@ -179,11 +184,11 @@ class _Reader:
         for statement in self.module.body:
             found = _assigned(statement)
             if found is None or times[found[0]] > 1:
-                start, end = self._span(statement)
+                start, end = self.span(statement)
                 self.apart.append((statement.lineno, self.text[start:end]))
                 continue
             name, value, before = found
-            begin, end = self._span(statement)
+            begin, end = self.span(statement)
             child = Node(name, (name,), begin, 0, end, past_key=self._past(before))
             self._value(child, value, child.past_key, 0)
             child.whole = end
@@ -198,7 +203,7 @@ class _Reader:
 
     def _past(self, before: ast.expr) -> int:
         """The offset behind the equals sign."""
-        offset = self._span(before)[1]
+        offset = self.span(before)[1]
         while self.text[offset] != "=":
             offset += 1
         return offset + 1
@@ -213,14 +218,14 @@ class _Reader:
         own.leaf = not taken
         if taken:
             own.style, own.whole = "flow", own.end
-            own.start, own.end = self._span(value)
+            own.start, own.end = self.span(value)
         else:
             own.children = []
             own.value, own.extra = value_of(value), value
 
     def _widened(self, value: ast.expr, limit: int) -> tuple[int, int]:
         """The span of a value with the round brackets around it."""
-        start, end = self._span(value)
+        start, end = self.span(value)
         opened = [at for at in self._signs(limit, start) if self.text[at] == "("]
         for _ in opened:
             end = next(at for at in self._signs(end, len(self.text)) if self.text[at] == ")") + 1
@@ -248,7 +253,7 @@ class _Reader:
             names.add(key.value)
         for key, item in zip(value.keys, value.values, strict=True):
             if isinstance(key, ast.Constant):
-                begin, end = self._span(key)
+                begin, end = self.span(key)
                 colon = next(iter(self._signs(end, len(self.text))))
                 if self.text[colon] != ":":
                     raise Unreadable(key.lineno, "a key is not followed by a colon")
@@ -260,9 +265,9 @@ class _Reader:
     def _items(self, own: Node, value: ast.List, depth: int) -> bool:
         if not all(isinstance(item, ast.Dict) for item in value.elts):
             return False
-        limit = self._span(value)[0] + 1
+        limit = self.span(value)[0] + 1
         for index, item in enumerate(value.elts):
-            begin = self._span(item)[0]
+            begin = self.span(item)[0]
             child = Node(f"[{index}]", (index,), begin, 0, 0, sort="item")
             self._value(child, item, limit, depth + 1)
             if child.leaf:

@@ -180,6 +180,7 @@ class _Scanner:
         self.at += 1
         dotted = any(child.style == "dotted" for child in own.children)
         own.leaf = dotted or not own.children
+        own.extra = own.children if own.leaf else None
         own.children = [] if own.leaf else own.children
 
     def _array(self, own: Node, depth: int) -> None:
@@ -202,6 +203,8 @@ class _Scanner:
             own.leaf, own.style = False, "flow"
             for item in items:
                 _add(own, item)
+        else:
+            own.extra = items
 
     def _blank(self) -> None:
         match = _BLANK.match(self.text, self.at)

@@ -52,7 +52,8 @@ class Lines:
 class Node:
     """An entry.  begin is where it begins (its key, dash or bracket), start and end are its value's
     span; past_key is where the sign after its key ends; whole is where the entry ends, when that is
-    behind its value.  All are offsets in characters.
+    behind its value.  All are offsets in characters.  extra is what the format wants to remember;
+    of a leaf in JSON and TOML that is no scalar, the nodes of what it holds.
 
     at leads from the parent to this entry in the format's independent model, inner from there to
     the value.  sort is set for entries whose names are made of what they hold, kin parts siblings

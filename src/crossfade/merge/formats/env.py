@@ -101,7 +101,9 @@ class Env(LineFormat):
                 )
             return value
         free = isinstance(scan, _DotenvScan) and " " in raw and not quote
-        if free or quote or re.fullmatch(r"[\w./:@%+,=-]*", value):
+        # what stands there without quotes can stand there again: not every reader takes them off
+        rest = set(re.sub(r"[\w./:@%+,=-]", "", value)) - (set(raw) - set("#~ \t"))
+        if free or quote or not rest:
             return f"{quote}{value}{quote}"
         return f'"{value}"'
 

@@ -241,7 +241,7 @@ class _Scanner:
         if own.naming:
             own.children, own.leaf = items, False
         else:
-            own.value = tuple(_held(item) for item in items)
+            own.value, own.extra = tuple(_held(item) for item in items), items
 
     def _string(self) -> str:
         match = _STRING.match(self.text, self.at)

@@ -9,7 +9,7 @@ from crossfade.merge._types import Path, Unreadable
 from crossfade.merge.formats._line_format import Broken, LineFormat, Model
 from crossfade.merge.formats._lines import BOM, Entry, Lines, Scan, Twin
 
-__all__ = ["Redis"]
+__all__ = ["Redis", "argument", "quoted"]
 
 _REDIS_COMMENTED = re.compile(r"#[ ]?([a-z][a-z0-9]*(?:-[a-z0-9]+)*)[ ]+(\S.*?)[ \t]*$")
 _REDIS_KNOWN = re.compile(
@@ -77,7 +77,7 @@ class Redis(LineFormat):
                     raise Broken
                 words.append(_redis_unquoted(argument))
                 at = argument.end()
-            value = " ".join(_redis_quoted(word) for word in words[1:])
+            value = " ".join(quoted(word) for word in words[1:])
             found.setdefault((words[0].lower(),), []).append(value)
         return Model({path: self._value(path, values) for path, values in found.items()})
 
@@ -131,7 +131,7 @@ def _redis_entry(lines: Lines, index: int, content: str) -> Entry:
         words.append(word)
     if len(words) < 2:
         raise Unreadable(index + 1, "a directive without a value")
-    value = " ".join(_redis_quoted(word) for word in words[1:])
+    value = " ".join(quoted(word) for word in words[1:])
     begin = lines.begin(index)
     path = (words[0].lower(),)
     return Entry(path, value, begin + spans[1], begin + length, index, index + 1)
@@ -180,7 +180,13 @@ def _redis_unquoted(argument: re.Match[str]) -> str:
     return re.sub(r"\\(?:x([0-9a-fA-F]{2})|(.))", read, argument["double"])
 
 
-def _redis_quoted(word: str) -> str:
+def argument(value: str) -> str | None:
+    """The only argument of a value, without quotes; None where it has several."""
+    found = _REDIS_ARGUMENT.fullmatch(value)
+    return _redis_unquoted(found) if found else None
+
+
+def quoted(word: str) -> str:
     """An argument as a value has it."""
     if re.fullmatch(r"[^\s\"'\\\x00-\x1f]+", word):
         return word
