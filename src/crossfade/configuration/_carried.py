@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
-from crossfade.configuration import _mask, _residue
+from crossfade.configuration import _mask, _residue, _running
 from crossfade.configuration._conditions import applies, readings
 from crossfade.configuration._decisions import Decision
 from crossfade.configuration._document import YamlFile
@@ -17,7 +17,7 @@ from crossfade.configuration._judge import Judge
 from crossfade.configuration._places import Reader, Reads, locate, mapped, references, translate
 from crossfade.configuration._prove import identity, prove_file
 from crossfade.model import Finding, Installation
-from crossfade.ports import Judgement, Rendering
+from crossfade.ports import Judgement, Rendering, RunSetting
 from crossfade.recipes import ConfigurationSpec, Fingerprints, Recipe, RewriteSpec
 
 __all__ = ["CarriedConfiguration", "facts"]
@@ -61,7 +61,8 @@ class CarriedConfiguration:
 
     host needs to read files only.  also gives files of ours that go with them, by their paths, and
     are not shown.  judge merges those files whose stock is known into the new version's; without
-    it, and while one of its questions is open, a file is the old side's, whole.  Modes: files that
+    it, and while one of its questions is open, a file is the old side's, whole.  running says how
+    the old program is run besides, and what becomes of it (with a judge only).  Modes: files that
     hold anything like a secret get 0600, the others 0640, whatever they were.  Fingerprints can be
     compared within one instance only.
     """
@@ -73,12 +74,14 @@ class CarriedConfiguration:
         host: Reads,
         also: Callable[[Installation], Mapping[str, bytes]] = lambda new: {},
         judge: Judge | None = None,
+        running: Callable[[Installation], Sequence[RunSetting]] = lambda new: (),
     ) -> None:
         self._recipe = recipe
         self._also = also
         self._old = old
         self._host = host
         self._judge = judge
+        self._running = running
         self._fingerprints = Fingerprints(secrets.token_bytes(32))
 
     def originals(self) -> dict[str, bytes]:
@@ -100,13 +103,15 @@ class CarriedConfiguration:
             path = mapped(source.path, self._old, new, source.key)
             carried[str(path)] = self._carry(source, path, new, reader)
             sources[str(path)] = str(source.path)
+        running = self._running(new) if self._judge else ()
+        settings = [one for file in carried.values() for one in file.settings]
         return Rendering(
             files={path: (file.data, file.mode) for path, file in carried.items()}
             | {path: (data, _SECRET_MODE) for path, data in self._also(new).items()},
             difference="".join(file.difference for file in carried.values()),
-            findings=tuple(self._findings(carried, sources, reader, new)),
+            findings=tuple(self._findings(carried, sources, reader, new, running)),
             sources=sources,
-            settings=tuple(one for file in carried.values() for one in file.settings),
+            settings=(*settings, *(self._judge.running(running) if self._judge else ())),
             merged=frozenset(path for path, file in carried.items() if file.merged),
             originals=originals,
         )
@@ -229,8 +234,11 @@ class CarriedConfiguration:
         sources: Mapping[str, str],
         reader: Reader,
         new: Installation,
+        running: Sequence[RunSetting],
     ) -> Iterator[Finding]:
         texts = [text for file in carried.values() for text in file.texts]
+        texts += _running.texts(running)
+        yield from _running.old_servers(running, self._old, new)
         for file in carried.values():
             yield from file.findings
         for database in self._recipe.databases:

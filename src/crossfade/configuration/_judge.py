@@ -11,10 +11,11 @@ from pathlib import Path
 
 from crossfade.configuration._decisions import Decision, Decisions
 from crossfade.configuration._places import Reader
+from crossfade.configuration._running import judgements
 from crossfade.configuration._stock import Stock
 from crossfade.merge import Answer, Choice, Judged, Setting, Verdict, merge_files
 from crossfade.model import Installation, Side
-from crossfade.ports import Host, Judgement
+from crossfade.ports import Host, Judgement, RunSetting
 from crossfade.recipes import (
     ConfigurationSpec,
     Fingerprints,
@@ -46,9 +47,13 @@ class Judge:
     Values that may be secrets are shown as fingerprints, which the decisions' key makes the same in
     every run of the site."""
 
-    def __init__(self, stock: Stock, decisions: Decisions) -> None:
+    def __init__(self, stock: Stock | None, decisions: Decisions) -> None:
         self._stock = stock
         self._decisions = decisions
+
+    def running(self, settings: Iterable[RunSetting]) -> tuple[Judgement, ...]:
+        """How the old program is run, fit to be shown, with the site's decisions."""
+        return judgements(settings, self._decisions)
 
     def merged(
         self, spec: ConfigurationSpec, source: Path, data: bytes, reader: Reader
@@ -56,7 +61,9 @@ class Judge:
         """A file of the old side, merged; None where the new version's stock is not known.
 
         Raises UsageError (``decisions-invalid``) for an answer that is none."""
-        new = self._stock.text(Side.NEW, spec.stock, reader) if spec.stock else None
+        if self._stock is None or not spec.stock:
+            return None
+        new = self._stock.text(Side.NEW, spec.stock, reader)
         if new is None:
             return None
         base = self._stock.text(Side.OLD, spec.stock, reader)
@@ -187,10 +194,16 @@ def _identity(spec: ConfigurationSpec, judged: Judged) -> Answer | None:
 
 
 def judge_of(
-    recipe: Recipe, old: Installation, sides: Mapping[Side, tuple[Host, Installation]], state: Path
-) -> Judge | None:
-    """The judge of a site; None for a recipe that knows no stock files."""
-    if not any(spec.stock for spec in recipe.configuration):
-        return None
+    recipe: Recipe,
+    old: Installation,
+    sides: Mapping[Side, tuple[Host, Installation]],
+    state: Path,
+    *,
+    merges: bool = True,
+) -> Judge:
+    """The judge of a site.  It merges no file without ``merges``, or where the recipe knows no
+    stock."""
     place = state / "configuration"
-    return Judge(Stock(recipe, old, sides, place / "stock"), Decisions(place / "decisions.toml"))
+    known = merges and any(spec.stock for spec in recipe.configuration)
+    stock = Stock(recipe, old, sides, place / "stock") if known else None
+    return Judge(stock, Decisions(place / "decisions.toml"))
