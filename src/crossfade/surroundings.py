@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -42,6 +42,14 @@ def moved(old: SideSpec, new: SideSpec) -> dict[str, str]:
 
 
 @dataclass(frozen=True, slots=True)
+class _Seen:
+    """The old program's own variables, and which of them its container or unit sets on purpose."""
+
+    variables: Mapping[str, str]
+    told: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class _Kinds:
     """What runs the two sides: the names of their service drivers."""
 
@@ -64,19 +72,22 @@ class Surroundings:
     ) -> None:
         old, new = specs
         self._kinds = _Kinds(old.service.driver, new.service.driver)
-        self._moved = moved(old, new)
+        # from one container to another they go as they are
+        self._moved = {} if self._carried_by_driver else moved(old, new)
         self._service, self._host = service, host
         self._given_old, self._given_new = given
         self._keep = keep
         self._decisions = Decisions(keep / "decisions.toml")
         self._about = " ".join(map(str, (old.host.name, old.root, old.data, old.address)))
-        self._variables = self._seen()
+        self._trouble = ""
+        self._seen = self._remembered()
+        self._of_unit: list[RunSetting] | None = None  # asked for once, and not in a pause
 
     def taken(self) -> dict[str, str]:
         """The variables that the new side's service is given for this; secrets as references to
         files of mode 0600.  Raises UsageError (``decisions-invalid``)."""
-        if self._kinds == _Kinds("docker", "docker"):
-            return {}  # its driver carries them
+        if self._carried_by_driver:
+            return {}
         return {
             one.setting[-1]: self._as_given(one.setting[-1], one.ours)
             for one in self._of_program()
@@ -84,11 +95,20 @@ class Surroundings:
             or (one.asked and answer_to(one, self._decisions) == "yours")
         }
 
+    @property
+    def _carried_by_driver(self) -> bool:
+        return self._kinds == _Kinds("docker", "docker")
+
     def settings(self, ours: Service) -> list[RunSetting]:
         """What becomes of everything, ours being the new side's service.  Raises Failed."""
         found = list(self._of_program())
+        if self._trouble:
+            why = f"its environment could not be read ({self._trouble}), so compare it yourself"
+            found.append(RunSetting(PROGRAM, (), "out-of-scope", why))
         if isinstance(ours, SystemdService):
-            return [*account(ours), *found]
+            if self._of_unit is None:
+                self._of_unit = account(ours)
+            return [*self._of_unit, *found]
         if isinstance(self._service, SystemdService):
             unit = self._service.old_unit()
             why = "the new side has no unit: its own container or command has to be told"
@@ -103,9 +123,8 @@ class Surroundings:
 
     def _of_program(self) -> Iterator[RunSetting]:
         """Those that no file of a unit brings over."""
-        told = self._kinds.old == "docker"
-        in_unit = self._in_unit()
-        for name, value in self._variables.items():
+        on_it = "it was set on the container" if self._kinds.old == "docker" else "its unit sets it"
+        for name, value in self._seen.variables.items():
             there = moved_in(value, self._moved)
             one = RunSetting(PROGRAM, (name,), "needs-review", _ASKED, value, there)
             if self._given_old.get(name) == value and name in self._given_new:
@@ -115,52 +134,49 @@ class Surroundings:
             elif name in self._given_old:
                 why = "crossfade.yaml gives it to the old side only"
                 yield replace(one, verdict="removed", why=why, ours="")
-            elif told or name in in_unit:
-                same = there == value
-                why = "it was set on the container" if told else "the old unit sets it"
-                yield replace(one, verdict="carried" if same else "rewritten", why=why)
+            elif name in self._seen.told:
+                verdict = "carried" if there == value else "rewritten"
+                yield replace(one, verdict=verdict, why=on_it)
             else:
                 asked = replace(one, asked=True)
                 dropped = answer_to(asked, self._decisions) == "new"
                 yield replace(asked, ours="") if dropped else asked
 
-    def _in_unit(self) -> set[str]:
-        """Variables that the old unit sets, where the new side has none to bring them over."""
-        if self._kinds.new == "systemd" or not isinstance(self._service, SystemdService):
-            return set()
-        return self._service.old_unit().names()
-
-    def _seen(self) -> dict[str, str]:
-        """The old program's own variables; those that it last had where it does not run."""
+    def _remembered(self) -> _Seen:
+        """What the old program has; what it last had where it does not run."""
         kept = self._keep / "running.json"
         try:
             found = self._look()
-        except Failed:
-            found = None
+        except Failed as failed:
+            found, self._trouble = None, failed.what
         if found is not None:
-            text = json.dumps({"of": self._about, "variables": found})
+            text = json.dumps({"of": self._about, **asdict(found)})
             write_private(kept, text.encode())
             return found
         if kept.exists():
             data = json.loads(kept.read_text(encoding="utf-8"))
             if data["of"] == self._about:
-                return dict(data["variables"])
-        return {}
+                return _Seen(dict(data["variables"]), tuple(data["told"]))
+        return _Seen({}, ())
 
-    def _look(self) -> dict[str, str] | None:
+    def _look(self) -> _Seen | None:
         """None while it does not run.  Raises Failed."""
         if isinstance(self._service, DockerService):
-            return self._without_usual(self._service.variables())
+            found = self._without_usual(self._service.variables())
+            found.pop("container", None)  # engines say so to every program
+            return _Seen(found, tuple(found))
         pids = self._service.look().pids
         if not pids:
             return None
         said = self._host.run(("cat", f"/proc/{pids[0]}/environ")).out.split(b"\0")
         pairs = [one.decode("utf-8", "surrogateescape").partition("=") for one in said if one]
         found = self._without_usual({name: value for name, _, value in pairs})
-        if isinstance(self._service, SystemdService) and self._kinds.new == "systemd":
-            known = self._service.old_unit().names()
-            found = {name: value for name, value in found.items() if name not in known}
-        return found
+        if not isinstance(self._service, SystemdService):
+            return _Seen(found, ())
+        known = self._service.old_unit().names()
+        if self._kinds.new == "systemd":  # its unit brings them
+            return _Seen({name: value for name, value in found.items() if name not in known}, ())
+        return _Seen(found, tuple(known))
 
     def _without_usual(self, found: Mapping[str, str]) -> dict[str, str]:
         """Without what shells and systemd give to everything, and what it would be given anyway."""

@@ -98,13 +98,17 @@ class CarriedConfiguration:
         sources: dict[str, str] = {}
         reader = Reader(self._host)
         originals: dict[str, bytes] = {}
+        settings: list[Judgement] = []
         for source in self._sources(reader):
             originals[str(source.path)] = source.data
             path = mapped(source.path, self._old, new, source.key)
             carried[str(path)] = self._carry(source, path, new, reader)
             sources[str(path)] = str(source.path)
+            if self._judge:
+                spec, file = source.spec, carried[str(path)]
+                texts = (source.data, file.data)
+                settings += self._judge.told(spec, file.settings, source.path, texts)
         running = self._running(new) if self._judge else ()
-        settings = [one for file in carried.values() for one in file.settings]
         return Rendering(
             files={path: (file.data, file.mode) for path, file in carried.items()}
             | {path: (data, _SECRET_MODE) for path, data in self._also(new).items()},

@@ -13,6 +13,7 @@ from crossfade.configuration._decisions import Decision, Decisions
 from crossfade.configuration._places import Reader
 from crossfade.configuration._running import judgements
 from crossfade.configuration._stock import Stock
+from crossfade.configuration._told import in_the_end
 from crossfade.merge import Answer, Choice, Judged, Setting, Verdict, merge_files
 from crossfade.model import Installation, Side
 from crossfade.ports import Host, Judgement, RunSetting
@@ -54,6 +55,20 @@ class Judge:
     def running(self, settings: Iterable[RunSetting]) -> tuple[Judgement, ...]:
         """How the old program is run, fit to be shown, with the site's decisions."""
         return judgements(settings, self._decisions)
+
+    def told(
+        self,
+        spec: ConfigurationSpec,
+        judged: Iterable[Judgement],
+        source: Path,
+        texts: tuple[bytes, bytes],
+    ) -> tuple[Judgement, ...]:
+        """The verdicts of a file, which was and is to be these ``texts``; see ``_told``."""
+
+        def shown(path: tuple[str, ...], raw: str) -> str:
+            return self._shown(raw, any(map(may_name_secret, path)))
+
+        return in_the_end(judged, source, *texts, shown, opaque=spec.format == "opaque")
 
     def merged(
         self, spec: ConfigurationSpec, source: Path, data: bytes, reader: Reader

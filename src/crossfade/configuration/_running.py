@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import PurePath
 
@@ -87,8 +88,9 @@ def old_servers(
         if after is None or (before.address, before.database) == (after.address, after.database):
             continue
         said = f"{before.address}/{before.database}"
-        told = [str(before.address), said] if before.address != after.address else [said]
-        places = [_place(one) for one in taken if any(text in one.ours for text in told)]
+        told = re.escape(str(before.address) if before.address != after.address else said)
+        names = re.compile(rf"(?<![\w.]){told}(?![\w-])")
+        places = [_place(one) for one in taken if names.search(one.ours)]
         yield Finding(
             claim=f"nothing that the program is run with names the old side's database {name}",
             expected="nothing",
