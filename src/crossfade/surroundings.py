@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -150,8 +150,10 @@ class Surroundings:
         except Failed as failed:
             found, self._trouble = None, failed.what
         if found is not None:
-            text = json.dumps({"of": self._about, **asdict(found)})
-            write_private(kept, text.encode())
+            given = {*self._given_old, *self._given_new}  # nothing of these is ever taken
+            variables = {n: value for n, value in found.variables.items() if n not in given}
+            data = {"of": self._about, "variables": variables, "told": found.told}
+            write_private(kept, json.dumps(data).encode())
             return found
         if kept.exists():
             data = json.loads(kept.read_text(encoding="utf-8"))

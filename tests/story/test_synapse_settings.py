@@ -168,6 +168,7 @@ def test_all_of_them_arrive(site: RealSite) -> None:
     assert isinstance(new, Machine)
     in_files(new)
     in_process(new)
+    in_unit(site, planned.json)
     assert SECRET not in site.run("report", "--json").out
 
 
@@ -230,3 +231,19 @@ def in_process(new: Machine) -> None:
     modes = new.run("sh", "-c", f"stat -c '%a %n' /etc/systemd/system/{unit}.d/*.env")
     assert {line.split()[0] for line in modes.splitlines()} == {"600"}
     assert SECRET not in new.run("systemctl", "cat", unit)
+    assert SECRET not in new.run("journalctl", "--no-pager", "--output", "cat")
+
+
+def in_unit(site: RealSite, verdicts: list[Mapping[str, Any]]) -> None:
+    """What was said of the unit's settings is what systemd says of both sides' units."""
+    old, new = (site.where[side] for side in Side)
+    assert isinstance(old, Machine)
+    assert isinstance(new, Machine)
+    said = {one["setting"][1]: one for one in verdicts if one["setting"][:1] == ["Service"]}
+    assert said["WorkingDirectory"]["verdict"] == "rewritten"
+    for name in ("LimitNOFILE", "Nice", "Restart", "User", "WorkingDirectory"):
+        show = ("systemctl", "show", f"--property={name}", "--value", "synapse.service")
+        before, after = old.run(*show).strip(), new.run(*show).strip()
+        one = said[name]
+        wanted = one["yours"] if one["verdict"] == "carried" else one["new_default"]
+        assert (before, after) == (one["yours"], wanted), name
