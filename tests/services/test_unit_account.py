@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
+
 from crossfade.drivers.hosts.local import LocalHost
 from crossfade.drivers.services.environment_text import in_file
 from crossfade.drivers.services.spawn import ProcessSpec
 from crossfade.drivers.services.systemd import SystemdService, UnitSpec
 from crossfade.drivers.services.unit_account import compared
-from crossfade.drivers.services.unit_old import OldUnit, VariableFile
+from crossfade.drivers.services.unit_old import OldUnit, VariableFile, read_old, shipped
 from crossfade.drivers.services.unit_text import Setting, placed
+from crossfade.errors import Failed
 from crossfade.ports import RunSetting
 
 MAIN = "/etc/systemd/system/notes.service"
@@ -140,3 +145,47 @@ def test_files_of_variables_come_along() -> None:
         "MAIL_PASSWORD": "planted $secret",
         "MODE": "a",
     }
+
+
+def test_files_of_variables_as_systemd_finds_them(tmp_path: Path) -> None:
+    """By pattern, in their order; one with a dash may be missing, and another one may not."""
+    for name, text in (("b.env", "A=2\n"), ("a x.env", "A=1\nB=1\n"), ("one", "C=%p\n")):
+        (tmp_path / name).write_text(text)
+    unit = tmp_path / "app.service"
+    said = ("-%t/missing", f"{tmp_path}/*.env", "%t/one")
+    unit.write_text("[Service]\n" + "".join(f"EnvironmentFile={one}\n" for one in said))
+    real = (f"{tmp_path}/missing", f"{tmp_path}/*.env", f"{tmp_path}/one")
+    shown = [f"EnvironmentFiles={one} (ignore_errors=no)" for one in real]
+    old = read_old(LocalHost(), [unit], shown)
+    assert [[v.name for _, v in part.variables()] for part in old.variables] == [
+        [],
+        ["A", "B", "A"],
+        ["C"],
+    ]
+    assert old.names() == {"A", "B", "C"}
+    carried = old.carried("app.service.d", {})
+    assert list(carried) == ["app.service.d/variables-2.env", "app.service.d/variables-3.env"]
+    assert {v.name: v.value for v in in_file(carried["app.service.d/variables-2.env"])} == {
+        "A": "2",
+        "B": "1",
+    }
+    (tmp_path / "one").unlink()
+    with pytest.raises(Failed, match="one"):
+        read_old(LocalHost(), [unit], shown)
+
+
+def test_what_no_package_ships(tmp_path: Path) -> None:
+    """A file that no package knows is none's, and neither is one that was changed."""
+    unit = tmp_path / "app.service"
+    unit.write_text(FRAGMENT)
+    assert shipped(LocalHost(), read_old(LocalHost(), [unit], [])) == []
+
+
+def test_what_a_package_ships() -> None:
+    """A unit as a package has it, also behind one of the operator's that stands in its place."""
+    vendors = Path("/lib/systemd/system/apache2.service")  # one of the web servers of the tests
+    text = vendors.read_text()
+    assert shipped(LocalHost(), OldUnit(((str(vendors), text),), ())) == [(str(vendors), text)]
+    mine = OldUnit(((f"/etc/systemd/system/{vendors.name}", FRAGMENT),), ())
+    ((path, found),) = shipped(LocalHost(), mine)
+    assert (Path(path).resolve(), found) == (vendors.resolve(), text)

@@ -214,6 +214,8 @@ class SystemdService:
             self.host.remove(path)
             if path.parent != _PLACE:
                 self.host.run(("rmdir", "--ignore-fail-on-non-empty", str(path.parent)), ok=(0, 1))
+        if any(path.name == _OURS for path in mine):  # an earlier upgrade's: with our own files
+            self.host.remove(self.variables_place)
         self._ctl("daemon-reload")
         words = f"{len(mine)} of {len(files)} files removed, the others are a package's"
         return [Finding(f"unit {self.spec.unit} is kept and removed", "kept", words, "host", True)]

@@ -120,6 +120,7 @@ def shipped(host: Host, old: OldUnit) -> list[tuple[str, str]]:
     behind = [place / main.name for place in _VENDORS if main.parent not in _VENDORS]
     asked = [path for path, _ in old.files] + [str(path) for path in behind]
     said = host.run(("sh", "-c", _SHIPPED, "sh", *asked)).out.split(b"\0")[:-1]
-    paths = [name.decode("utf-8", "surrogateescape") for name in said]
+    names = [name.decode("utf-8", "surrogateescape") for name in said]
+    paths = {name.removeprefix("/usr"): name for name in names}.values()  # /lib may be /usr/lib
     texts = dict(old.files)
     return [(path, texts.get(path) or _text(host, Path(path))) for path in paths]
