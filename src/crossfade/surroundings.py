@@ -32,6 +32,7 @@ PROGRAM: Final = "the running program"
 """Stands for a file where a variable is in none that we know."""
 _OURS: Final = "CROSSFADE_"
 _ASKED: Final = "the running program has it, and nothing that comes over gives it to the new side"
+_RUNS: Final = "the recipe says what the new side runs"
 _GIVEN: Final = "the recipe or crossfade.yaml gives the new side a value of its own"
 
 
@@ -80,6 +81,7 @@ class Surroundings:
         self._decisions = Decisions(keep / "decisions.toml")
         self._about = " ".join(map(str, (old.host.name, old.root, old.data, old.address)))
         self._trouble = ""
+        self._command: tuple[str, ...] = ()  # that somebody else has started, if it is not ours
         self._seen = self._remembered()
         self._of_unit: list[RunSetting] | None = None  # asked for once, and not in a pause
 
@@ -105,6 +107,10 @@ class Surroundings:
         if self._trouble:
             why = f"its environment could not be read ({self._trouble}), so compare it yourself"
             found.append(RunSetting(PROGRAM, (), "out-of-scope", why))
+        if self._command:
+            before, after = (" ".join(words) for words in (self._command, ours.command()))
+            start = ("Service", "ExecStart")
+            found.append(RunSetting(PROGRAM, start, "kept-new", _RUNS, before, after))
         if isinstance(ours, SystemdService):
             if self._of_unit is None:
                 self._of_unit = account(ours)
@@ -167,7 +173,8 @@ class Surroundings:
             found = self._without_usual(self._service.variables())
             found.pop("container", None)  # engines say so to every program
             return _Seen(found, tuple(found))
-        pids = self._service.look().pids
+        state = self._service.look()
+        pids, self._command = state.pids, state.foreign
         if not pids:
             return None
         said = self._host.run(("cat", f"/proc/{pids[0]}/environ")).out.split(b"\0")

@@ -32,7 +32,8 @@ def site(tmp_path: Path) -> Iterator[Site]:
     wired = made.wired()
     old = wired.side(wired.manifest.old, Side.OLD)
     given = {name: value.replace("{data}", str(made.data)) for name, value in GIVEN.items()}
-    by_hand = subprocess.Popen(old.service.command(), cwd=made.data, env=given)
+    program, *words = old.service.command()
+    by_hand = subprocess.Popen((program, "-u", *words), cwd=made.data, env=given)
     try:
         eventually(lambda: old.health.run().holds)
         made.run("gate", "start", "--yes")
@@ -51,6 +52,8 @@ def test_nothing_of_it_is_lost_silently(site: Site) -> None:
     names = {one["setting"][-1] for one in asked.json if one["open"]}
     assert names == {name for name in GIVEN if name.startswith("NOTES_")}
     assert {one["file"] for one in asked.json if one["open"]} == {"the running program"}
+    (start,) = (one for one in asked.json if one["setting"] == ["Service", "ExecStart"])
+    assert (start["verdict"], " -u -m notes " in start["yours"]) == ("kept-new", True)
     answers = site.directory / "state" / "configuration" / "decisions.toml"
     text = answers.read_text(encoding="utf-8")
     assert SECRET not in asked.out + text
