@@ -27,6 +27,7 @@ from crossfade.model import Endpoint, Installation, Side
 from crossfade.ports import Database, Files, Host, Service
 from crossfade.recipes import PartSpec, fill
 from crossfade.serving import process_spec
+from crossfade.surroundings import moved
 
 __all__ = ["Machines"]
 
@@ -55,6 +56,8 @@ class Machines:
     manifest: Manifest
     label: str
     copy_rate: float | None = None
+    taken: Mapping[str, str] = field(default_factory=dict)
+    """Variables that the new side's service takes over from the old program."""
     _hosts: dict[HostSpec, Host] = field(default_factory=dict)
     _shown: list[tuple[Mapping[str, str], tuple[Endpoint, ...]]] = field(default_factory=list)
 
@@ -148,7 +151,7 @@ class Machines:
         mine, address = spec.host, spec.address
         like = self.manifest.old.host.driver == "docker"
         inside = (mine.listens or address).port
-        command = [fill(word, self._at(spec).variables()) for word in mine.command]
+        command = [fill(word, self.at(spec).variables()) for word in mine.command]
         mounts = dict(mine.mounts)
         if not like:
             for name, path in (("data", spec.data), ("config", spec.config)):
@@ -167,7 +170,8 @@ class Machines:
             user=spec.service.user,
         )
 
-    def _at(self, spec: SideSpec) -> Installation:
+    def at(self, spec: SideSpec) -> Installation:
+        """The installation of a side."""
         side = Side.OLD if spec == self.manifest.old else Side.NEW
         return spec.installation(self.manifest.recipe.application, side)
 
@@ -188,7 +192,7 @@ class Machines:
         sides = (self.manifest.old, self.manifest.new)
         if self._ways is None or any(side.host.unmade for side in sides):
             return []
-        return [(self._ways, self.host_of(side, self._at(side))) for side in sides]
+        return [(self._ways, self.host_of(side, self.at(side))) for side in sides]
 
     def clean_up(self) -> None:
         """Remove that."""
@@ -215,14 +219,13 @@ class Machines:
         old = self.manifest.old
         ours = spec != old
         like: SystemdService | None = None
-        moved: dict[str, str] = {}
+        paths: dict[str, str] = {}
         if ours and old.service.driver == "systemd":
             there = old.installation(self.manifest.recipe.application, Side.OLD)
             before = UnitSpec(old.service.unit, process, ours=False)
             like = kind(before, self.host_of(old, there))
-            pairs = ((old.root, spec.root), (old.config, spec.config), (old.data, spec.data))
-            moved = {str(here): str(there) for here, there in pairs}
-        unit = UnitSpec(spec.service.unit, process, ours, like, moved, spec.service.user)
+            paths = moved(old, spec)
+        unit = UnitSpec(spec.service.unit, process, ours, like, paths, spec.service.user)
         service: Service = kind(unit, host)
         return service
 
@@ -290,7 +293,8 @@ class Machines:
     def environment(self, spec: SideSpec, there: Installation) -> dict[str, str]:
         """The service's environment; secrets stay references until the program is started."""
         given = {**self.manifest.recipe.service.environment, **spec.service.environment}
-        return {
+        taken = self.taken if spec != self.manifest.old else {}
+        return dict(taken) | {
             name: value if is_reference(value) else fill(value, there.variables())
             for name, value in given.items()
         }

@@ -249,8 +249,7 @@ class Evidence:
     """Why a step counts as done.  Evidence without findings does not hold.
 
     details is anything else worth showing (plain JSON, no secrets).  watched are findings that come
-    too late for the step to fail by them: they are shown with the others, and heeded elsewhere.
-    """
+    too late for the step to fail by them; they are shown with the others, and heeded elsewhere."""
 
     step: str
     findings: tuple[Finding, ...]
@@ -264,11 +263,8 @@ class Evidence:
 
     def as_json(self) -> dict[str, object]:
         """Plain data for the journal and the report."""
-        return {
-            "step": self.step,
-            "findings": [finding.as_json() for finding in (*self.findings, *self.watched)],
-            "details": dict(self.details),
-        }
+        findings = [finding.as_json() for finding in (*self.findings, *self.watched)]
+        return {"step": self.step, "findings": findings, "details": dict(self.details)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ from crossfade.ports import Front, Host, Install, Jobs, KeptBackup, Limits, Name
 from crossfade.provisioning import Provisioning
 from crossfade.recipes import fill
 from crossfade.serving import Joined, held_installation, process_spec
+from crossfade.surroundings import Surroundings
 
 if TYPE_CHECKING:
     from crossfade.needs import Need
@@ -206,6 +207,8 @@ class WiredSite:
         manifest, recipe = self.manifest, self.manifest.recipe
         new = manifest.rehearsal if run is Run.REHEARSAL else manifest.new
         old = self.side(manifest.old, Side.OLD)
+        around = self._around(old, new)
+        self.machines.taken = around.taken()
         there = self.side(new, Side.NEW, serves=run is Run.ROLLBACK)
         both = {Side.OLD: old, Side.NEW: there}
         directory = manifest.state / "upgrades" / self.upgrade / label
@@ -218,10 +221,16 @@ class WiredSite:
             return self.machines.resolved_environment(specs[there.side], there)
 
         # a container that is not made yet cannot be asked for its stock, in the rehearsal least
-        contained = manifest.new.host.driver == "docker"
-        judge = None if contained else judge_of(recipe, old.installation, sides, manifest.state)
+        merges = manifest.new.host.driver != "docker"
+        judge = judge_of(recipe, old.installation, sides, manifest.state, merges=merges)
         configuration = CarriedConfiguration(
-            recipe, old.installation, old.host, self._also(new), judge, final
+            recipe,
+            old.installation,
+            old.host,
+            self._also(new),
+            judge,
+            final,
+            lambda _: around.settings(there.service),
         )
         return AttemptWork(
             run=run,
@@ -247,6 +256,14 @@ class WiredSite:
             checkers=asking.checkers(recipe, there, configuration, environment),
             teller=self.teller,
         )
+
+    def _around(self, old: Joined, new: SideSpec) -> Surroundings:
+        """How the old program is run, for a new side."""
+        spec, machines = self.manifest.old, self.machines
+        machines.taken = {}
+        given = [machines.environment(one, machines.at(one)) for one in (spec, new)]
+        keep = self.manifest.state / "configuration"
+        return Surroundings((spec, new), old.service, old.host, (given[0], given[1]), keep)
 
     def _also(self, spec: SideSpec) -> Callable[[Installation], Mapping[str, bytes]]:
         """What is written with the configuration of a side on another machine."""

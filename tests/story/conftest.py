@@ -4,4 +4,5 @@ from __future__ import annotations
 
 from tests.testbed import WHOLE
 
-collect_ignore = [] if WHOLE else ["test_real_applications.py", "test_real_traffic.py"]
+_LONG = ["test_real_applications.py", "test_real_traffic.py", "test_synapse_settings.py"]
+collect_ignore = [] if WHOLE else _LONG

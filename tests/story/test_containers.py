@@ -125,3 +125,22 @@ def test_killed_run_leaves_nothing_unknown(engine: Engine, tmp_path: Path) -> No
         assert site.run("doctor", "--fix", "--json").json["left"] == []
         assert mine(site) == before
         assert site.version() == "1.0"
+
+
+@pytest.mark.parametrize(("old", "colour"), [("container", "blue"), ("machine", "/var/cache")])
+def test_variables_of_the_old_program(
+    request: pytest.FixtureRequest, engine: Engine, tmp_path: Path, old: str, colour: str
+) -> None:
+    """Those that were set on the container, or by the unit, are the new container's, and ``config
+    plan`` says so; of the unit's other settings it says that a container has none."""
+    there = request.getfixturevalue("machines")[0] if old == "machine" else None
+    with contained_site_at(tmp_path / "site", engine, there) as site:
+        found = site.run("config", "plan", "--json").json
+        said = {one["setting"][-1]: one["verdict"] for one in found if one["setting"]}
+        assert said["NOTES_COLOUR"] == "carried"
+        assert said.get("LimitNOFILE") == ("out-of-scope" if there else None)
+        site.run("rehearse")
+        site.run("cutover", "--yes")
+        new = site.containers()[Side.NEW]
+        printed = engine.docker("exec", new, "printenv", "NOTES_COLOUR")
+        assert printed.strip() == colour

@@ -20,9 +20,9 @@ _WORDS = {
     "removed": "that you took out, taken out",
     "already": "already the same in the new version",
     "rewritten": "rewritten for the new installation",
+    "kept-new": "of your own that the new side has in its own way",
     "moved": "moved to another name",
     "decided": "that you decided about",
-    "out-of-scope": "out of scope",
 }
 
 
@@ -38,21 +38,34 @@ def overview(rendering: Rendering) -> str:
     """What happens to all settings, and what is open."""
     settings = rendering.settings
     decided = [setting for setting in settings if not setting.open]
+    defaults = [one for one in decided if one.verdict == "kept-new" and not _replaced(one)]
+    beyond = [one for one in decided if one.verdict == "out-of-scope"]
     counts = Counter(
         "decided" if setting.decided else setting.verdict
         for setting in decided
-        if setting.verdict != "kept-new"
+        if setting not in defaults and setting not in beyond
     )
     files = {setting.file for setting in settings}
     lines = [f"{len(settings)} verdicts in {len(files)} files"]
     lines += [f"  {count:4} {_WORDS.get(verdict, verdict)}" for verdict, count in counts.items()]
-    lines += _defaults([setting for setting in decided if setting.verdict == "kept-new"])
+    lines += _defaults(defaults)
+    lines += [f"OUT OF SCOPE ({len(beyond)})"] if beyond else []
+    lines += [f"  {one.file}: {_beyond(one)}" for one in beyond]
     asked = rendering.questions
     if not asked:
         return "\n".join([*lines, "nothing is open"])
     lines.append(f"NEED YOU ({len(asked)})")
     lines += [question(setting) for setting in asked]
     return "\n".join([*lines, "next: crossfade config review"])
+
+
+def _replaced(setting: Judgement) -> bool:
+    """Whether something of yours gives way, and not an old default."""
+    return bool(setting.yours and not setting.old_default)
+
+
+def _beyond(setting: Judgement) -> str:
+    return f"{'.'.join(setting.setting)}: {setting.why}" if setting.setting else setting.why
 
 
 def _defaults(settings: list[Judgement]) -> Iterator[str]:

@@ -7,6 +7,7 @@ import json
 import sys
 from typing import TYPE_CHECKING
 
+from crossfade.cli._beyond import found_on, with_the_rest
 from crossfade.cli._common import Verbs, open_site, verb
 from crossfade.cli._review import answered, one, overview, question
 
@@ -60,6 +61,7 @@ def run(options: argparse.Namespace) -> int:
         rendering = work.configuration.render(work.new.installation, muted=rehearsal)
         if options.what == "show":
             return _show(options, rendering)
+        rendering = with_the_rest(site, work, rendering)
         if options.what == "why":
             return _why(options, rendering)
         if options.what == "undo":
@@ -67,7 +69,7 @@ def run(options: argparse.Namespace) -> int:
         if rendering.questions:
             where = work.configuration.ask(rendering.settings)
             if options.what == "review" and sys.stdin.isatty() and not options.no_input:
-                rendering = _reviewed(work, rendering)
+                rendering = with_the_rest(site, work, _reviewed(work, rendering))
             elif not options.json:
                 print(f"the questions are in {where}, to be filled in", file=sys.stderr)
     if options.json:
@@ -80,17 +82,12 @@ def run(options: argparse.Namespace) -> int:
 
 def _scan(options: argparse.Namespace, site: WiredSite) -> int:
     """Look at the old installation; what was found, and what could be looked at."""
-    from crossfade.finding import Running, look, text
+    from crossfade.finding import text
     from crossfade.model import Run
     from crossfade.upgrade import before_any_step
 
     with before_any_step(site):
-        old = site.begin(Run.CUTOVER).old
-        service = site.manifest.old.service
-        unit = service.unit if service.driver == "systemd" else ""
-        found = look(
-            old.host, old.installation, Running(unit=unit or "", account=service.user or "")
-        )
+        found = found_on(site, site.begin(Run.CUTOVER))
     print(json.dumps(found.as_json(), indent=2) if options.json else text(found), end="")
     return 0
 

@@ -8,6 +8,8 @@ from crossfade.configuration._carried import CarriedConfiguration, facts
 from crossfade.configuration._decisions import Decision, Decisions
 from crossfade.configuration._judge import Judge, is_named, judge_of
 from crossfade.configuration._places import Reads, locate, mapped
+from crossfade.configuration._private import write_private
+from crossfade.configuration._running import answer_to
 from crossfade.configuration._stock import Stock
 from crossfade.recipes import mentions
 
@@ -18,10 +20,12 @@ __all__ = [
     "Judge",
     "Reads",
     "Stock",
+    "answer_to",
     "facts",
     "is_named",
     "judge_of",
     "locate",
     "mapped",
     "mentions",
+    "write_private",
 ]

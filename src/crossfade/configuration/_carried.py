@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
-from crossfade.configuration import _mask, _residue
+from crossfade.configuration import _mask, _residue, _running
 from crossfade.configuration._conditions import applies, readings
 from crossfade.configuration._decisions import Decision
 from crossfade.configuration._includes import included
@@ -20,7 +20,7 @@ from crossfade.configuration._places import Reader, Reads, locate, mapped, refer
 from crossfade.configuration._prove import identity, kept_keys, prove_file
 from crossfade.configuration._twice import differ_by_places
 from crossfade.model import Finding, Installation
-from crossfade.ports import Judgement, Rendering
+from crossfade.ports import Judgement, Rendering, RunSetting
 from crossfade.recipes import (
     ConfigurationSpec,
     EffectSpec,
@@ -71,7 +71,8 @@ class CarriedConfiguration:
 
     host needs to read files only.  also gives files of ours that go with them, by their paths, and
     are not shown.  judge merges those files whose stock is known into the new version's; without
-    it, and while one of its questions is open, a file is the old side's, whole.  Modes: files that
+    it, and while one of its questions is open, a file is the old side's, whole.  running says how
+    the old program is run besides, and what becomes of it (with a judge only).  Modes: files that
     hold anything like a secret get 0600, the others 0640, whatever they were.  Fingerprints can be
     compared within one instance only.  final is the new side as the cutover has it, of which
     a rehearsal's is a copy.
@@ -85,6 +86,7 @@ class CarriedConfiguration:
         also: Callable[[Installation], Mapping[str, bytes]] = lambda new: {},
         judge: Judge | None = None,
         final: Installation | None = None,
+        running: Callable[[Installation], Sequence[RunSetting]] = lambda new: (),
     ) -> None:
         self._recipe = recipe
         self._also = also
@@ -92,6 +94,7 @@ class CarriedConfiguration:
         self._host = host
         self._judge = judge
         self._final = final
+        self._running = running
         self._fingerprints = Fingerprints(secrets.token_bytes(32))
 
     def originals(self) -> dict[str, bytes]:
@@ -131,22 +134,28 @@ class CarriedConfiguration:
         found_by: dict[str, str] = {}
         formats: dict[str, str] = {}
         originals: dict[str, bytes] = {}
+        settings: list[Judgement] = []
         for source in self._sources(reader):
             originals[str(source.path)] = source.data
             path = mapped(source.path, self._old, new, source.key)
             carried[str(path)] = self._carry(source, path, new, reader)
             sources[str(path)], found_by[str(path)] = str(source.path), source.key
             formats[str(path)] = source.spec.format
+            if self._judge:
+                spec, file = source.spec, carried[str(path)]
+                texts = (source.data, file.data)
+                settings += self._judge.told(spec, file.settings, source.path, texts)
+        running = self._running(new) if self._judge else ()
         plain = Rendering(
             files={path: (file.data, file.mode) for path, file in carried.items()}
             | {path: (data, _SECRET_MODE) for path, data in self._also(new).items()},
             difference="".join(file.difference for file in carried.values()),
             findings=(
-                *self._findings(carried, sources, reader, new),
+                *self._findings(carried, sources, reader, new, running),
                 included(originals, self._old, reader),
             ),
             sources=sources,
-            settings=tuple(one for file in carried.values() for one in file.settings),
+            settings=(*settings, *(self._judge.running(running) if self._judge else ())),
             merged=frozenset(path for path, file in carried.items() if file.merged),
             originals=originals,
         )
@@ -285,8 +294,11 @@ class CarriedConfiguration:
         sources: Mapping[str, str],
         reader: Reader,
         new: Installation,
+        running: Sequence[RunSetting],
     ) -> Iterator[Finding]:
         texts = [text for file in carried.values() for text in file.texts]
+        texts += _running.texts(running)
+        yield from _running.old_servers(running, self._old, new)
         for file in carried.values():
             yield from file.findings
         for database in self._recipe.databases:

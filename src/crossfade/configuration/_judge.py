@@ -12,10 +12,12 @@ from pathlib import Path as FilePath
 from crossfade.configuration._decisions import Decision, Decisions, holding
 from crossfade.configuration._keys import leads, spelled_as
 from crossfade.configuration._places import Reader
+from crossfade.configuration._running import judgements
 from crossfade.configuration._stock import Stock
+from crossfade.configuration._told import in_the_end
 from crossfade.merge import Answer, Choice, Judged, Path, Setting, Verdict, merge_files
 from crossfade.model import Installation, Side
-from crossfade.ports import Host, Judgement
+from crossfade.ports import Host, Judgement, RunSetting
 from crossfade.recipes import (
     ConfigurationSpec,
     Fingerprints,
@@ -51,9 +53,27 @@ class Judge:
     Values that may be secrets are shown as fingerprints, which the decisions' key makes the same in
     every run of the site."""
 
-    def __init__(self, stock: Stock, decisions: Decisions) -> None:
+    def __init__(self, stock: Stock | None, decisions: Decisions) -> None:
         self._stock = stock
         self._decisions = decisions
+
+    def running(self, settings: Iterable[RunSetting]) -> tuple[Judgement, ...]:
+        """How the old program is run, fit to be shown, with the site's decisions."""
+        return judgements(settings, self._decisions)
+
+    def told(
+        self,
+        spec: ConfigurationSpec,
+        judged: Iterable[Judgement],
+        source: FilePath,
+        texts: tuple[bytes, bytes],
+    ) -> tuple[Judgement, ...]:
+        """The verdicts of a file, which was and is to be these ``texts``; see ``_told``."""
+
+        def shown(path: tuple[str, ...], raw: str) -> str:
+            return self._shown(raw, any(map(may_name_secret, path)))
+
+        return in_the_end(judged, source, spec.format, *texts, shown)
 
     def merged(
         self, spec: ConfigurationSpec, source: FilePath, data: bytes, reader: Reader
@@ -61,7 +81,9 @@ class Judge:
         """A file of the old side, merged; None where the new version's stock is not known.
 
         Raises UsageError (``decisions-invalid``) for an answer that is none."""
-        new = self._stock.text(Side.NEW, spec.stock, reader) if spec.stock else None
+        if self._stock is None or not spec.stock:
+            return None
+        new = self._stock.text(Side.NEW, spec.stock, reader)
         if new is None:
             return None
         base = self._stock.text(Side.OLD, spec.stock, reader)
@@ -232,9 +254,12 @@ def judge_of(
     old: Installation,
     sides: Mapping[Side, tuple[Host, Installation]],
     state: FilePath,
-) -> Judge | None:
-    """The judge of a site; None for a recipe that knows no stock files."""
-    if not any(spec.stock for spec in recipe.configuration):
-        return None
+    *,
+    merges: bool = True,
+) -> Judge:
+    """The judge of a site.  It merges no file without ``merges``, or where the recipe knows no
+    stock."""
     place = state / "configuration"
-    return Judge(Stock(recipe, old, sides, place / "stock"), Decisions(place / "decisions.toml"))
+    known = merges and any(spec.stock for spec in recipe.configuration)
+    stock = Stock(recipe, old, sides, place / "stock") if known else None
+    return Judge(stock, Decisions(place / "decisions.toml"))

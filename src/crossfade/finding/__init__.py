@@ -6,6 +6,7 @@
 from crossfade.finding._inventory import Base, Coverage, Evidence, Found, Inventory, Kind
 from crossfade.finding._look import look
 from crossfade.finding._nearest import Candidate, Nearest, nearest
+from crossfade.finding._runtime import usual
 from crossfade.finding._scope import Running, Scope
 from crossfade.finding._stock import ArchiveStock, Change, Changes, DirectoryStock, PipStock, Stock
 from crossfade.finding._words import text
@@ -30,4 +31,5 @@ __all__ = [
     "look",
     "nearest",
     "text",
+    "usual",
 ]

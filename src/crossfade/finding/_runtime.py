@@ -22,6 +22,7 @@ __all__ = [
     "processes",
     "unit",
     "units_of",
+    "usual",
     "write_process",
 ]
 
@@ -89,6 +90,11 @@ _USUAL: Final = re.compile(
     r"|(STATE|RUNTIME|CACHE|LOGS|CONFIGURATION|CREDENTIALS)_DIRECTORY"
 )
 """Variables that shells and systemd give to everything."""
+
+
+def usual(name: str) -> bool:
+    """Whether shells or systemd give a variable of this name to everything."""
+    return bool(_USUAL.fullmatch(name))
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +236,7 @@ def write_process(book: Book, one: Process, masks: Masks, own: Iterable[str]) ->
     gives it."""
     texts = list(own)
     for name, value in (one.environment or {}).items():
-        if _USUAL.fullmatch(name):
+        if usual(name):
             continue
         shown, fingerprint = masks.of(name, value)
         detail = f"in the environment of pid {one.pid}"

@@ -31,6 +31,7 @@ from crossfade.ports._machines import (
 )
 from crossfade.ports._measured import BOUNDS, Measured
 from crossfade.ports._relay import PortState, RelayedPort
+from crossfade.ports._running import RunSetting
 from crossfade.ports._values import (
     Carrying,
     Completed,
@@ -97,6 +98,7 @@ __all__ = [
     "ReachedBySsh",
     "RelayedPort",
     "Rendering",
+    "RunSetting",
     "Service",
     "ServiceState",
     "Step",

@@ -16,7 +16,7 @@ from crossfade.drivers.containers import LABEL
 from crossfade.errors import Failed
 from crossfade.manifest import is_pinned
 
-__all__ = ["USUAL_POLICY", "Changes", "Creation", "creation", "restart_policy"]
+__all__ = ["USUAL_POLICY", "Changes", "Creation", "creation", "own_variables", "restart_policy"]
 
 _FROM_IMAGE: Final = (
     *("Cmd", "Entrypoint", "WorkingDir", "User", "Healthcheck", "StopSignal", "Shell"),
@@ -131,14 +131,18 @@ def restart_policy(old: Mapping[str, Any]) -> dict[str, Any]:
     return dict(found) if found.get("Name") else {"Name": "no", "MaximumRetryCount": 0}
 
 
+def own_variables(config: Mapping[str, Any], image: Mapping[str, Any]) -> dict[str, str]:
+    """Variables that somebody set on the container, not those of its image."""
+    set_by_image = set(image.get("Env") or ())
+    return dict(
+        one.partition("=")[::2] for one in config.get("Env") or () if one not in set_by_image
+    )
+
+
 def _environment(
     config: Mapping[str, Any], image: Mapping[str, Any], changed: Mapping[str, str | None]
 ) -> list[str]:
-    """Variables that somebody set on the container, not those of its image."""
-    set_by_image = set(image.get("Env") or ())
-    given = dict(
-        one.partition("=")[::2] for one in config.get("Env") or () if one not in set_by_image
-    )
+    given = own_variables(config, image)
     for name, value in changed.items():
         given.pop(name, None)
         if value is not None:

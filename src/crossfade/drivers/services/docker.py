@@ -16,7 +16,11 @@ from crossfade.drivers.containers import Engine
 from crossfade.drivers.services import _docker_making as making
 from crossfade.drivers.services._compose import others_of
 from crossfade.drivers.services._docker_making import DockerSpec
-from crossfade.drivers.services.container_text import USUAL_POLICY, restart_policy
+from crossfade.drivers.services.container_text import (
+    USUAL_POLICY,
+    own_variables,
+    restart_policy,
+)
 from crossfade.errors import Failed
 from crossfade.model import Finding
 from crossfade.ports import Host, ServiceState
@@ -64,6 +68,12 @@ class DockerService:
         running = bool(state["Running"]) or bool(state.get("Restarting"))
         pids = (int(state["Pid"]),) if state.get("Pid") else ()
         return ServiceState(running, pids, ", ".join(words))
+
+    def variables(self) -> dict[str, str]:
+        """Those that somebody set on the container, not those of its image.  Raises Failed."""
+        found = self._known(self.spec.container)
+        image = self._engine.image(found["Image"]) or {}
+        return own_variables(found["Config"], image.get("Config") or {})
 
     def command(self) -> tuple[str, ...]:
         """The command that starts it."""

@@ -16,11 +16,11 @@ from crossfade.drivers import procfs
 from crossfade.errors import Failed
 from crossfade.manifest import resolve
 
-__all__ = ["MARK", "ProcessSpec", "signal_all", "spawn"]
+__all__ = ["MARK", "PASSED_ON", "ProcessSpec", "signal_all", "spawn"]
 
 MARK = "CROSSFADE_SERVICE"
 """In the environment of every process that we start, and so of all its children."""
-_PASSED_ON = ("PATH", "HOME", "LANG", "LANGUAGE", "TZ", "USER", "LOGNAME", "SHELL", "TMPDIR")
+PASSED_ON = ("PATH", "HOME", "LANG", "LANGUAGE", "TZ", "USER", "LOGNAME", "SHELL", "TMPDIR")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +115,7 @@ def spawn(
     Raises Failed when it cannot be run."""
     log = Path(spec.log)
     log.parent.mkdir(parents=True, exist_ok=True)
-    mine = {k: v for k, v in os.environ.items() if k in _PASSED_ON or k.startswith("LC_")}
+    mine = {k: v for k, v in os.environ.items() if k in PASSED_ON or k.startswith("LC_")}
     asked = {**spec.environment, **(extra or {})}
     given = {name: resolve(value, Path(spec.base)) for name, value in asked.items()}
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)

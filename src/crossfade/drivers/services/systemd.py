@@ -1,9 +1,10 @@
 """The ``systemd`` service: a unit of a machine's own service manager, here or over ssh.
 
 The old side's unit is only started, stopped and, after the switch, no longer started at boot.  The
-new side's is ours: the old unit and its drop-ins come over file by file with the paths of the new
-side, and one last drop-in says what is run (``unit_text.our_part``).  Secrets go into a file that
-only root reads.  A migration is a second unit of the same kind, which runs once.
+new side's is ours: the old unit, its drop-ins and the files of its variables come over file by file
+with the paths of the new side, and one last drop-in says what is run (``unit_text.our_part``).
+Secrets go into a file that only root reads.  A migration is a second unit of the same kind, which
+runs once.  ``unit_account`` says what becomes of each setting.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Final
 
 from crossfade.drivers.services import unit_text
 from crossfade.drivers.services.spawn import ProcessSpec
+from crossfade.drivers.services.unit_old import OldUnit, read_old
 from crossfade.errors import Failed
 from crossfade.manifest import resolve
 from crossfade.model import Finding
@@ -24,7 +26,8 @@ from crossfade.ports import Completed, Host, ServiceState
 __all__ = ["SystemdService", "UnitSpec"]
 
 _PLACE: Final = Path("/etc/systemd/system")
-_OURS: Final = "90-crossfade.conf"
+_OURS: Final = "zz-crossfade.conf"
+"""Drop-ins are read in the order of their names; ``systemctl edit`` calls its own override.conf."""
 _SECRETS: Final = "crossfade.env"
 _SHOWN: Final = ("LoadState", "ActiveState", "SubState", "MainPID", "NRestarts", "Result")
 _GONE: Final = ("inactive", "failed")
@@ -38,7 +41,8 @@ class UnitSpec:
     """A unit, and what it runs (of ``process``: command, directory, environment, migration).
 
     ours says that we make it; then like is the old side's unit, whose settings come over with the
-    paths in moved, and user the account it runs as (empty: the old unit's, or root)."""
+    paths in moved, and user the account it runs as (empty: the old unit's, or root).  dropped are
+    variables of the old unit that somebody decided not to take."""
 
     unit: str
     process: ProcessSpec
@@ -46,6 +50,7 @@ class UnitSpec:
     like: SystemdService | None = None
     moved: Mapping[str, str] = field(default_factory=dict)
     user: str = ""
+    dropped: tuple[str, ...] = ()
 
 
 class SystemdService:
@@ -209,6 +214,8 @@ class SystemdService:
             self.host.remove(path)
             if path.parent != _PLACE:
                 self.host.run(("rmdir", "--ignore-fail-on-non-empty", str(path.parent)), ok=(0, 1))
+        if any(path.name == _OURS for path in mine):  # an earlier upgrade's: with our own files
+            self.host.remove(self.variables_place)
         self._ctl("daemon-reload")
         words = f"{len(mine)} of {len(files)} files removed, the others are a package's"
         return [Finding(f"unit {self.spec.unit} is kept and removed", "kept", words, "host", True)]
@@ -249,34 +256,54 @@ class SystemdService:
             return self.spec.user or self._show(("User",)).get("User", "")
         return self.spec.like.account() if self.spec.like else ""
 
-    def texts(self) -> list[tuple[str, str]]:
-        """Name and text of each of the unit's files, without a part of ours from an upgrade."""
-        return [
-            (path.name, self.host.read(path).decode("utf-8", "surrogateescape"))
-            for path in self.files()
-            if path.name != _OURS
-        ]
+    def old_unit(self) -> OldUnit:
+        """The unit's files and those of its variables, without a part of ours from an upgrade.
+
+        Raises Failed: unit-missing, and for what cannot be read."""
+        words = ("systemctl", "show", "--property=EnvironmentFiles", "--", self.spec.unit)
+        shown = self.host.run(words).out.decode("utf-8", "surrogateescape").splitlines()
+        return read_old(self.host, [p for p in self.files() if p.name != _OURS], shown)
 
     def _write(self) -> None:
         self._is_there()
-        files = self._text_of(self.spec.unit, self.spec.process.command)
-        if self.spec.process.migrate:
-            files |= self._text_of(self._migration, self.spec.process.migrate, once=True)
-        files[f"{self.spec.unit}.d/{_SECRETS}"] = unit_text.environment_file(self._environment())
-        for name, text in files.items():
-            mode = 0o600 if name.endswith(_SECRETS) else 0o644
-            self.host.write(_PLACE / name, text.encode("utf-8", "surrogateescape"), mode=mode)
+        old = self.spec.like.old_unit() if self.spec.like else None
+        for name, text in self.planned(old).items():
+            secret = name.endswith(".env") or unit_text.sets_secret(text)
+            data = text.encode("utf-8", "surrogateescape")
+            self.host.write(_PLACE / name, data, mode=0o600 if secret else 0o644)
         self._ctl("daemon-reload")
         self._written = True
 
-    def _text_of(self, unit: str, command: Sequence[str], *, once: bool = False) -> dict[str, str]:
+    def planned(self, old: OldUnit | None) -> dict[str, str]:
+        """The files of our unit and of its migration's, by their names below systemd's directory,
+        secrets and all; old is the unit that it is to be like."""
+        process, unit = self.spec.process, self.spec.unit
+        files = self._text_of(unit, process.command, old)
+        if process.migrate:
+            files |= self._text_of(self._migration, process.migrate, old, once=True)
+        if old is not None:
+            files |= old.carried(f"{unit}.d", self.spec.moved)
+        files[f"{unit}.d/{_SECRETS}"] = unit_text.environment_file(self._environment())
+        return files
+
+    @property
+    def variables_place(self) -> Path:
+        """Where the files of variables stand that our unit reads."""
+        return _PLACE / f"{self.spec.unit}.d"
+
+    def _text_of(
+        self, unit: str, command: Sequence[str], old: OldUnit | None, *, once: bool = False
+    ) -> dict[str, str]:
         """The files of a unit of ours, by their names below systemd's directory."""
         files = {unit: unit_text.bare(self.spec.process.command[0])}
-        if self.spec.like is not None:
-            (_, main), *drop_ins = self.spec.like.texts()
-            files[unit] = unit_text.rewritten(main, self.spec.moved)
-            for name, text in drop_ins:
-                files[f"{unit}.d/{name}"] = unit_text.rewritten(text, self.spec.moved)
+        if old is not None:
+            moved = {**self.spec.moved, **old.variables_moved(self.variables_place)}
+            (_, main), *drop_ins = old.files
+            files[unit] = unit_text.rewritten(main, moved)
+            for path, text in drop_ins:
+                name = Path(path).name
+                name = name if name < _OURS else f"zy-{name}"  # so that ours is the last
+                files[f"{unit}.d/{name}"] = unit_text.rewritten(text, moved)
         found = unit_text.settings(files.values())
         kinds = [s.value for s in found if (s.section, s.name) == ("Service", "Type")]
         kind = "oneshot" if once else kinds[-1] if kinds else "exec"
@@ -285,6 +312,8 @@ class SystemdService:
             more |= {"Restart": "no", "TimeoutStartSec": "infinity"}
         if account := self.account():  # an earlier upgrade may have said it in its own part
             more["User"] = account
+        if dropped := set(self.spec.dropped) - set(self.spec.process.environment):
+            more["UnsetEnvironment"] = " ".join(sorted(dropped))
         secrets = str(_PLACE / f"{self.spec.unit}.d" / _SECRETS)
         directory = self.spec.process.directory
         files[f"{unit}.d/{_OURS}"] = unit_text.our_part(command, directory, more, secrets)

@@ -8,17 +8,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
+
+from crossfade.drivers.services.environment_text import in_directive
+from crossfade.recipes import looks_secret, may_name_secret
 
 __all__ = [
     "Setting",
     "bare",
     "environment_file",
+    "moved_in",
     "our_part",
+    "placed",
     "rewritten",
+    "sets_secret",
     "settings",
-    "without_ours",
 ]
 
 _RUN_BY_SYSTEMD: Final = (
@@ -37,21 +42,28 @@ _ESCAPED: Final = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t", "\r": "\\
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One assignment: its section, its name and its value, lines joined."""
+    """One assignment: its section, its name and its value, lines joined; and where it stands."""
 
     section: str
     name: str
     value: str
+    file: str = field(default="", compare=False)
+    line: int = field(default=0, compare=False)
 
 
 def settings(texts: Iterable[str]) -> list[Setting]:
     """What holds when a unit's file and then its drop-ins are read, in order.
 
     An empty value takes back all that was said before under that name."""
+    return placed(("", text) for text in texts)
+
+
+def placed(files: Iterable[tuple[str, str]]) -> list[Setting]:
+    """The same of files, each with its path."""
     found: list[Setting] = []
-    for text in texts:
+    for file, text in files:
         section = ""
-        for line in _lines(text):
+        for number, line in _lines(text):
             if line.startswith("["):
                 section = line.strip("[]")
                 continue
@@ -61,14 +73,18 @@ def settings(texts: Iterable[str]) -> list[Setting]:
             if not value:
                 found = [s for s in found if (s.section, s.name) != (section, name)]
             else:
-                found.append(Setting(section, name, value))
+                found.append(Setting(section, name, value, file, number))
     return found
 
 
-def without_ours(found: Iterable[Setting]) -> list[Setting]:
-    """The commands of a unit besides the one that starts it: they are not carried, and are told."""
-    others = set(_RUN_BY_SYSTEMD) - {"ExecStart"}
-    return [s for s in found if s.section == "Service" and s.name in others]
+def sets_secret(text: str) -> bool:
+    """Whether a unit's file sets a variable that may be a secret, or anything that looks like
+    one."""
+    return any(
+        looks_secret(s.value) or any(may_name_secret(v.name) for v in in_directive(s.value))
+        for s in settings([text])
+        if s.name in ("Environment", "SetCredential")
+    )
 
 
 def rewritten(text: str, moved: Mapping[str, str]) -> str:
@@ -80,14 +96,23 @@ def rewritten(text: str, moved: Mapping[str, str]) -> str:
     if not moved:
         return text
     forms = {**moved, **{_word(path)[1:-1]: to for path, to in moved.items()}}
-    each = "|".join(re.escape(path) for path in sorted(forms, key=len, reverse=True))
-    pattern = re.compile(rf"(?<![\w.~])(?:{each})(?![\w.@+~%-])")
+    pattern = _any_of(forms)
     return "".join(
         line
         if line.lstrip().startswith(("#", ";"))
         else pattern.sub(lambda found: _at_place(found, forms[found[0]]), line)
         for line in text.splitlines(keepends=True)
     )
+
+
+def moved_in(value: str, moved: Mapping[str, str]) -> str:
+    """A value in which nothing is quoted, with its paths on the other side."""
+    return _any_of(moved).sub(lambda found: moved[found[0]], value) if moved else value
+
+
+def _any_of(paths: Iterable[str]) -> re.Pattern[str]:
+    each = "|".join(re.escape(path) for path in sorted(paths, key=len, reverse=True))
+    return re.compile(rf"(?<![\w.~])(?:{each})(?![\w.@+~%-])")
 
 
 def _at_place(found: re.Match[str], path: str) -> str:
@@ -134,21 +159,23 @@ def environment_file(values: Mapping[str, str]) -> str:
     return "".join(lines)
 
 
-def _lines(text: str) -> Iterator[str]:
-    """Lines without comments; one that ends in a backslash goes on in the next."""
-    joined = ""
-    for raw in text.splitlines():
+def _lines(text: str) -> Iterator[tuple[int, str]]:
+    """Lines without comments, each with the number of its first; one that ends in a backslash goes
+    on in the next."""
+    joined, first = "", 0
+    for number, raw in enumerate(text.splitlines(), 1):
         line = raw.strip()
         if line.startswith(("#", ";")):  # also between the parts of a long line
             continue
+        first = first or number
         if line.endswith("\\"):
             joined += line[:-1] + " "
             continue
         if whole := (joined + line).strip():
-            yield whole
-        joined = ""
+            yield first, whole
+        joined, first = "", 0
     if joined.strip():
-        yield joined.strip()
+        yield first, joined.strip()
 
 
 def _command(words: Sequence[str]) -> str:
