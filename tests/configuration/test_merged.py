@@ -9,6 +9,7 @@ import pytest
 import yaml
 from tests.configuration.scratch import failing
 
+from crossfade.cli._review import overview
 from crossfade.configuration import CarriedConfiguration, Decision, judge_of
 from crossfade.configuration._decisions import holding
 from crossfade.drivers.hosts.local import LocalHost
@@ -298,10 +299,13 @@ def test_without_the_new_version(tiny: Tiny) -> None:
     """Before it is installed a file is taken whole.  What was had once is known for ever."""
     away = tiny.new.root.rename(tiny.directory / "away")
     assert tiny.render().settings == ()
+    taken = f"taken whole, as it is on the old side: {tiny.file}"
+    assert taken in overview(tiny.render())
     assert tiny.render().merged == frozenset()
     away.rename(tiny.new.root)
     tiny.write(workers=8)
     assert tiny.render().merged
+    assert taken not in overview(tiny.render())
     tiny.new.root.rename(away)
     assert tiny.render().merged
 

@@ -46,6 +46,7 @@ def overview(rendering: Rendering) -> str:
     files = {setting.file for setting in settings}
     lines = [f"{len(settings)} verdicts in {len(files)} files"]
     lines += [f"  {count:4} {_WORDS.get(verdict, verdict)}" for verdict, count in counts.items()]
+    lines += _whole(rendering)
     lines += _defaults([setting for setting in decided if setting.verdict == "kept-new"])
     asked = rendering.questions
     if not asked:
@@ -53,6 +54,13 @@ def overview(rendering: Rendering) -> str:
     lines.append(f"NEED YOU ({len(asked)})")
     lines += [question(setting) for setting in asked]
     return "\n".join([*lines, "next: crossfade config review"])
+
+
+def _whole(rendering: Rendering) -> Iterator[str]:
+    judged = {setting.file for setting in rendering.settings}
+    for path in rendering.sources.values():
+        if path not in judged:
+            yield f"taken whole, as it is on the old side: {path}"
 
 
 def _defaults(settings: list[Judgement]) -> Iterator[str]:
