@@ -59,7 +59,11 @@ def _configuration(work: Work) -> dict[str, str]:
         f"configuration {name}": "merged" if name in merged else digest
         for name, digest in facts(work.configuration.originals()).items()
     }
-    answers = sorted(f"{one.binding} {one.answer}" for one in rendering.settings if one.decided)
+    answers = sorted(
+        f"{one.binding} {one.answer} {one.given}".rstrip()
+        for one in rendering.settings
+        if one.decided
+    )
     if answers:
         seen["decisions"] = sha256("\n".join(answers).encode()).hexdigest()[:16]
     return seen

@@ -307,6 +307,26 @@ def test_answers_for_other_values(site: Site) -> None:
     assert "page: 50\n" in rendered(site)
 
 
+def test_another_answer_after_the_rehearsal(site: Site) -> None:
+    """What was rehearsed is what is done: with another value than the rehearsal had, the cutover is
+    refused before anything is changed."""
+    has(site, page=50)
+    site.run("config", "plan", ok=False)
+    text = decisions(site).read_text()
+    for value in (30, 31):
+        given = text.replace('choose = ""', f'choose = "value"\nvalue = {value}')
+        decisions(site).write_text(given)
+        assert f"page: {value}\n" in rendered(site)
+        if value == 30:
+            site.run("rehearse")
+    before = stands(site)
+    result = site.run("cutover", "--yes", ok=False)
+    explained(result, "plan-changed", 3)
+    assert "decisions: " in result.err
+    assert "The old side (1.0) serves" in result.err
+    assert stands(site) == before
+
+
 def test_a_file_of_answers_that_is_none(site: Site) -> None:
     """A broken file of answers stops everything, and is left as it is."""
     has(site, page=50)

@@ -86,6 +86,20 @@ def test_drift_in_conflict_goes_back_and_asks(site: Site) -> None:
     assert new_settings(site)["page"] == 50
 
 
+def test_broken_at_the_last_moment(site: Site) -> None:
+    """A file that cannot be read any more right before the pause: the old side serves again, and
+    the line to mend is named."""
+    site.run("rehearse")
+    deed = {"cutover.stop.before-act": lambda: has(site, motd="[")}
+    with Client(site.gate) as client, Moments(site.directory, deed) as moments:
+        result = site.run("cutover", "--yes", ok=False, env=moments.environment)
+        assert (result.code, "error: configuration-refused" in result.err) == (5, True)
+        assert "The old side (1.0) serves" in result.err
+        assert "next: crossfade config plan   (first mend line " in result.err
+        assert site.version() == "1.0"
+    assert (client.failures, client.lost(site.gate)) == ([], set())
+
+
 def test_hands_on_the_new_side(site: Site) -> None:
     """Somebody edits the new side's file right before the pause: nobody rehearsed that, so the old
     side serves again, and what they wrote is kept.  Done on the old side, it goes through."""

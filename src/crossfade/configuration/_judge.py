@@ -197,7 +197,14 @@ class Judge:
             gone=judged.gone,
             binding=binding,
             answer=answer.choice if answer else "",
+            given=self._given(answer),
         )
+
+    def _given(self, answer: Answer | None) -> str:
+        """The fingerprint of the value that somebody wants; "" where it is one of those there."""
+        if answer is None or answer.choice is not Choice.VALUE:
+            return ""
+        return Fingerprints(self._decisions.key).of(answer.value)
 
     def _names(self, path: Path) -> Path:
         """The way to a setting as it may be shown: a name may be a secret as well."""

@@ -248,7 +248,7 @@ class Judgement:
     while there are choices and no ``answer``.  proposed is the choice that is offered first.
     old_default, yours and new_default are empty where a text does not have the setting.  gone: it
     is in use, and the new version knows it no longer.  binding is what an answer holds for: it
-    changes with each of the three values.
+    changes with each of the three values.  given is the fingerprint of the value that was answered.
     """
 
     file: str
@@ -265,6 +265,7 @@ class Judgement:
     gone: bool = False
     binding: str = ""
     answer: str = ""
+    given: str = ""
 
     @property
     def decided(self) -> bool:
