@@ -3,6 +3,7 @@ what is left of the old side stops it."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,8 @@ from tests.configuration.scratch import failing
 from crossfade.configuration._parse import parse
 from crossfade.configuration._parsed import apply
 from crossfade.errors import Failed
+from crossfade.merge.formats import names
+from crossfade.recipes import _load
 
 every = pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.name)
 
@@ -119,6 +122,15 @@ def test_what_is_no_text(data: bytes, line: int, reason: str) -> None:
         parse("ini", Path("/etc/app.ini"), data)
     assert caught.value.where == f"/etc/app.ini:{line}"
     assert reason in caught.value.what
+
+
+def test_a_recipe_can_name_every_format() -> None:
+    """Those of the merge, and files that are copied as they are."""
+    text = Path(_load.__file__).with_name("recipe.schema.json").read_text(encoding="utf-8")
+    files = json.loads(text)["properties"]["configuration"]["items"]["properties"]
+    named = files["format"]["enum"]
+    assert sorted(named) == sorted([*names(), "opaque"])
+    assert {example.format for example in EXAMPLES} == set(names())
 
 
 def test_latin_1_properties(tmp_path: Path) -> None:

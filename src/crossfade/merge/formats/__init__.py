@@ -21,7 +21,7 @@ from crossfade.merge.formats.unit import Unit
 from crossfade.merge.formats.xml import Xml
 from crossfade.merge.formats.yaml import Yaml
 
-__all__ = ["apart", "detect", "known"]
+__all__ = ["apart", "detect", "known", "names"]
 
 
 class _Known(Format, Protocol):
@@ -54,6 +54,11 @@ def detect(name: str, text: str) -> Format | None:
     claims = [(known.claims(name, text), known) for known in _FORMATS]
     best = max((claim for claim, _ in claims), default=0)
     return next((known for claim, known in claims if claim == best > 0), None)
+
+
+def names() -> tuple[str, ...]:
+    """The formats that there are."""
+    return tuple(format.name for format in _FORMATS)
 
 
 def known(name: str) -> Format:
