@@ -124,6 +124,21 @@ def test_what_is_no_text(data: bytes, line: int, reason: str) -> None:
     assert reason in caught.value.what
 
 
+@pytest.mark.parametrize(
+    ("format", "text"),
+    [
+        ("xml", '<?xml version="1.0" encoding="ISO-8859-1"?>\n<a>caf\xe9</a>\n'),
+        ("python", "# -*- coding: latin-1 -*-\nA = 'caf\xe9'\n"),
+    ],
+)
+def test_another_encoding_declared(format: str, text: str) -> None:
+    """A file that says another encoding must not get characters in ours."""
+    with pytest.raises(Failed) as caught:
+        parse(format, Path("/etc/x"), text.encode())
+    assert "only UTF-8 is read" in caught.value.what
+    parse(format, Path("/etc/x"), text.replace("\xe9", "e").encode())
+
+
 def test_a_recipe_can_name_every_format() -> None:
     """Those of the merge, and files that are copied as they are."""
     text = Path(_load.__file__).with_name("recipe.schema.json").read_text(encoding="utf-8")

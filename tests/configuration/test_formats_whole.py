@@ -60,6 +60,19 @@ def test_half_of_an_address(tmp_path: Path, example: Example) -> None:
     assert "(the old side's server)" in told
 
 
+@pytest.mark.parametrize("part", ["10.0.0.5:6000", "old_notes"])
+def test_half_of_an_address_that_is_required(tmp_path: Path, part: str) -> None:
+    """Where the rule is required, an address of which one half is another one is a failure."""
+    example = next(one for one in EXAMPLES if one.format == "env")
+    site = FormatSite(tmp_path, example)
+    site.write(site.file.read_text().replace(part, "another"))
+    rendering = site.render()
+    (finding,) = failing(rendering)
+    assert finding.claim == "notes.env: DATABASE_URL has the old side's database-url"
+    assert "notes.env:4 DATABASE_URL" in finding.observed
+    assert "another" in site.rendered(rendering)
+
+
 def test_conditions(tmp_path: Path) -> None:
     """Effects and requirements ask for values as the format has them: text or numbers."""
     asked = {

@@ -53,6 +53,9 @@ _PAIR = re.compile(
 )
 _HOST = re.compile(r"(?:\[(?P<six>[0-9a-fA-F:.]+)\]|(?P<plain>[^\[\]:()]*))(?::(?P<port>[0-9]*))?")
 
+_BRACKETS = re.compile(r"\(host=([^()]*)\)(?:\(port=([0-9]*)\))?")
+"""Connector/J's form of a host."""
+
 
 @dataclass(frozen=True, slots=True)
 class Part:
@@ -69,9 +72,9 @@ class Found:
     """An address in a text.
 
     form is url, alchemy (a URL that names a driver of Python's), go or pairs.  hosts are the hosts
-    and ports that it names, a port None where it is left to its default; host_parts are the pieces
-    that say so, in one piece (a list with ports) or as the values of keys.  A key of ``parts`` is
-    host, port, name, user or password.  fixed says that it must not be rewritten.
+    and ports that it names, a port None where it is left to its default; listed is the piece that
+    they stand in, unless they are the values of keys.  A key of ``parts`` is host, hostaddr, port,
+    name, user or password.  fixed says that it must not be rewritten.
     """
 
     form: str
@@ -177,6 +180,7 @@ def _list(found: Found, hosts: str) -> None:
         match = _HOST.fullmatch(one)
         if match is None:
             found.fixed = True
+            found.hosts += [(host, int(port or 0) or None) for host, port in _BRACKETS.findall(one)]
             continue
         host = match["six"] or unquote(match["plain"])
         found.hosts.append((host, int(match["port"]) if match["port"] else None))

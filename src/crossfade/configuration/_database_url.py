@@ -19,7 +19,7 @@ _PORTS = {"postgres": 5432, "mysql": 3306}
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _FILE = re.compile(
     r"\b(?:(?:jdbc:)?(?:sqlite3?|spatialite)(?:\+\w+)?:///|(?:jdbc:)?sqlite3?:(?!//)"
-    r"|file:(?://)?(?=/))(?P<path>[^?;\s\"']+)"
+    r"|file:(?://)?(?=/))(?P<path>[^?;\n\"']+)"
 )
 
 _WITH_PORTS = re.compile(r"(?:(?:\[[^\]]*\]|[^:,]*):[0-9]+,?)+")
@@ -58,17 +58,19 @@ def moved(text: str, old: Database, new: Database) -> str | None:
 
 def named(text: str, database: Database) -> bool:
     """Whether an address in ``text`` leads to this database: by one of its hosts, or by a socket
-    of this machine, where the database is on it."""
-    return any(
+    of this machine, where the database is on it; also in a form that nobody knows."""
+    if any(
         found.said("name") == database.name
         and (any(_is(host, database) for host in found.hosts) or _by_socket(found, database))
         for found in addresses(text, database.kind)
-    )
+    ):
+        return True
+    return any(_unknown_form(address, database.name).search(text) for address in database.addresses)
 
 
 def file_of(text: str) -> str:
     """The path in the address of a database in a file; any other text as it is."""
-    found = _FILE.fullmatch(text) or _FILE.match(text)
+    found = _FILE.match(text)
     return found["path"] if found else text
 
 
@@ -80,6 +82,12 @@ def moved_file(text: str, move: Callable[[str], str | None]) -> str | None:
         return None
     path = move(found["path"])
     return None if path is None else text[: found.start("path")] + path + text[found.end("path") :]
+
+
+def _unknown_form(address: Address, name: str) -> re.Pattern[str]:
+    host, port = (re.escape(part) for part in str(address).rsplit(":", 1))
+    behind = rf"/{re.escape(name)}(?![\w-])"
+    return re.compile(rf"(?:@{host}(?::{port})?|(?<![\w.-]){host}:{port}){behind}", re.IGNORECASE)
 
 
 def _is(host: tuple[str, int | None], database: Database) -> bool:

@@ -35,6 +35,11 @@ _REMARKS = {
     "systemd": re.compile(r"^[ \t]*[#;][^\r\n]*", re.MULTILINE),
     "xml": re.compile(r"<!--.*?-->", re.DOTALL),
 }
+_DECLARED = {
+    "xml": re.compile(r"""<\?xml[^>]*\sencoding\s*=\s*["']([\w.-]+)"""),
+    "python": re.compile(r"(?:[^\n]*\n)?[ \t\f]*#.*?coding[:=][ \t]*([\w.-]+)"),
+}
+_UTF_8 = ("utf-8", "utf8", "us-ascii", "ascii")
 _TYPED = ("json", "toml", "python")
 
 
@@ -46,6 +51,9 @@ class FormatFile:
         self._format: Format = known(format)
         self._decoded = _text(format, path, data)
         self.text = ("\ufeff" if self._decoded.bom else "") + self._decoded.text
+        declared = _DECLARED[format].match(self._decoded.text) if format in _DECLARED else None
+        if declared and declared[1].lower() not in _UTF_8 and not data.isascii():
+            raise refused(path, 1, f"it says that it is {declared[1]}; only UTF-8 is read")
         self.remark = _REMARKS.get(format, _HASH)
         try:
             self.document: Document = self._format.read(self.text)

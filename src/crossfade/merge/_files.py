@@ -170,7 +170,7 @@ def _merged(
     whole = _trivial(base, user, new)
     files = {_NEW: new, _YOURS: user, **({_OLD: base} if base is not None else {})}
     try:
-        texts = decoded(name, files)
+        texts = decoded(f"{name}.properties" if format == "properties" else name, files)
         found = _by_format(name, texts, whole is not None, format)
     except Unmergeable as why:
         reason = str(why)
