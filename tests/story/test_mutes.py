@@ -109,6 +109,7 @@ def test_muted_rehearsed_and_cut_over_with_all_of_it(site: Site, sink: Sink) -> 
     read: dict[str, str] = {}
     with Moments(site.directory, {CHECKED: lambda: in_the_copy(site, read)}) as moments:
         done = site.run("rehearse", "--json", env=moments.environment)
+    assert "muted in this rehearsal: mail: notes.yaml mail_server taken out; " in done.err
     assert "notes.yaml" in read
     assert not [name for name, text in read.items() if "planted-mail" in text]
     assert "mail_" not in read["notes.yaml"]
