@@ -16,8 +16,7 @@ import yaml
 from crossfade.configuration import _mask
 from crossfade.configuration._document import YamlFile
 from crossfade.errors import Failed
-from crossfade.merge._types import Document, Drop, Edit, Format, Put, Unreadable, Write
-from crossfade.merge.formats import detect
+from crossfade.merge._types import Document, Drop, Edit, Format, Put, Unreadable
 from crossfade.merge.formats.yaml import Yaml
 from crossfade.model import Finding
 from crossfade.ports import Muted, Rendering
@@ -55,7 +54,7 @@ def overlaid(
             continue
         data, mode = files[path]
         try:
-            edited = _edited(Path(path), data.decode(), [mute for _, mute in wanted])
+            edited = _edited(data.decode(), [mute for _, mute in wanted])
         except (Unreadable, UnicodeDecodeError) as refusal:
             findings.append(_impossible(path, refusal))
             continue
@@ -79,11 +78,11 @@ def overlaid(
     )
 
 
-def _edited(path: Path, text: str, mutes: Iterable[MuteSpec]) -> _Edited:
+def _edited(text: str, mutes: Iterable[MuteSpec]) -> _Edited:
     """What is to go is taken out first, so that no value stands where a part is to be.
 
     Raises Unreadable where a text cannot be edited without doubt, or an edit cannot be proven."""
-    form: Format = detect(path.name, text) or Yaml()
+    form: Format = Yaml()
     document = form.read(text)
     itself = form.edited(document, [Put(each, document) for each in document.settings])
     if itself != text:
@@ -91,17 +90,17 @@ def _edited(path: Path, text: str, mutes: Iterable[MuteSpec]) -> _Edited:
     wanted = {mute.key: mute for mute in mutes}
     drops: list[Edit] = []
     changed = []
-    puts: list[tuple[MuteSpec, Document | None]] = []
+    puts: list[Document] = []
     for mute in wanted.values():
         source = None if mute.drop else _source(form, mute)
         if _is_so(document, mute, source):
             continue
         changed.append(mute)
         drops += _goes(document, mute, source)
-        if not mute.drop:
-            puts.append((mute, source))
+        if source is not None:
+            puts.append(source)
     between = _proved(form, document, list(dict.fromkeys(drops)))
-    edits = [edit for mute, source in puts for edit in _comes(between, mute, source)]
+    edits = [Put(each, source) for source in puts for each in source.settings]
     return _Edited(_proved(form, between, edits).text, tuple(changed))
 
 
@@ -114,10 +113,8 @@ def _proved(form: Format, document: Document, edits: Sequence[Edit]) -> Document
     return form.read(after)
 
 
-def _source(form: Format, mute: MuteSpec) -> Document | None:
-    """A text that has nothing but the muted setting; None for formats that we do not write."""
-    if form.name != "yaml":
-        return None
+def _source(form: Format, mute: MuteSpec) -> Document:
+    """A text that has nothing but the muted setting."""
     *around, last = mute.key.split(".")
     value: object = {last: mute.value}
     for name in reversed(around):
@@ -136,10 +133,8 @@ def _below(document: Document, at: _Path) -> list[_Path]:
 def _is_so(document: Document, mute: MuteSpec, source: Document | None) -> bool:
     """Whether nothing is to be done."""
     there = _below(document, _at(mute))
-    if mute.drop:
-        return not there
     if source is None:
-        return there == [_at(mute)] and document.settings[_at(mute)].value == mute.value
+        return not there
     was = {path: document.settings[path].value for path in there}
     return was == {path: setting.value for path, setting in source.settings.items()}
 
@@ -147,19 +142,10 @@ def _is_so(document: Document, mute: MuteSpec, source: Document | None) -> bool:
 def _goes(document: Document, mute: MuteSpec, source: Document | None) -> Iterator[Drop]:
     """What the mute takes out: the key with all below it, or what is in its value's way."""
     at = _at(mute)
-    kept = source.settings if source else {at: None}
-    yield from (Drop(path) for path in _below(document, at) if mute.drop or path not in kept)
-    if not mute.drop:
-        yield from (Drop(at[:n]) for n in range(1, len(at)) if at[:n] in document.settings)
-
-
-def _comes(document: Document, mute: MuteSpec, source: Document | None) -> Iterator[Edit]:
+    kept = source.settings if source else ()
+    yield from (Drop(path) for path in _below(document, at) if path not in kept)
     if source is not None:
-        yield from (Put(path, source) for path in source.settings)
-    elif _at(mute) in document.settings:
-        yield Write(_at(mute), mute.value)
-    else:
-        raise Unreadable(1, f"{mute.key} is not set, and nothing is added to this format")
+        yield from (Drop(at[:n]) for n in range(1, len(at)) if at[:n] in document.settings)
 
 
 def _orphans(effects: Iterable[EffectSpec], found_by: Mapping[str, str]) -> dict[str, str]:
