@@ -6,6 +6,8 @@ the cutover's rendering never sees it.
 
 from __future__ import annotations
 
+import json
+import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +18,7 @@ import yaml
 from crossfade.configuration import _mask
 from crossfade.configuration._parse import parse
 from crossfade.errors import Failed
-from crossfade.merge._types import Document, Drop, Edit, Format, Put, Unreadable, Write
+from crossfade.merge._types import Document, Drop, Edit, Format, Put, Unreadable
 from crossfade.merge.formats import known
 from crossfade.model import Finding
 from crossfade.ports import Muted, Rendering
@@ -92,17 +94,17 @@ def _edited(format: str, text: str, mutes: Iterable[MuteSpec]) -> _Edited:
     wanted = {mute.key: mute for mute in mutes}
     drops: list[Edit] = []
     changed = []
-    puts: list[tuple[MuteSpec, Document | None]] = []
+    puts: list[Document] = []
     for mute in wanted.values():
         source = None if mute.drop else _source(form, mute)
         if _is_so(document, mute, source):
             continue
         changed.append(mute)
         drops += _goes(document, mute, source)
-        if not mute.drop:
-            puts.append((mute, source))
+        if source is not None:
+            puts.append(source)
     between = _proved(form, document, list(dict.fromkeys(drops)))
-    edits = [edit for mute, source in puts for edit in _comes(between, mute, source)]
+    edits = [Put(each, source) for source in puts for each in source.settings]
     return _Edited(_proved(form, between, edits).text, tuple(changed))
 
 
@@ -115,52 +117,54 @@ def _proved(form: Format, document: Document, edits: Sequence[Edit]) -> Document
     return form.read(after)
 
 
-def _source(form: Format, mute: MuteSpec) -> Document | None:
-    """A text that has nothing but the muted setting; None for formats that we do not write."""
-    if form.name != "yaml":
-        return None
+def _source(form: Format, mute: MuteSpec) -> Document:
+    """A text that has nothing but the muted setting.  Raises Unreadable for a format in which we
+    make none."""
     *around, last = mute.key.split(".")
     value: object = {last: mute.value}
     for name in reversed(around):
         value = {name: value}
-    return form.read(yaml.safe_dump(value, allow_unicode=True))
+    if form.name == "yaml":
+        return form.read(yaml.safe_dump(value, allow_unicode=True))
+    if form.name == "json":
+        return form.read(json.dumps(value))
+    written = json.dumps(mute.value) if form.name == "toml" else _plain(mute.value)
+    section = f"[{'.'.join(around)}]\n" if around else ""
+    lines = {
+        **dict.fromkeys(("toml", "ini", "mycnf"), f"{section}{last} = {written}\n"),
+        "properties": f"{mute.key}={written}\n",
+        "env": f"{mute.key}={shlex.quote(written)}\n",
+    }
+    if form.name not in lines:
+        raise Unreadable(1, f"a setting of the format {form.name} is not muted")
+    return form.read(lines[form.name])
 
 
-def _at(mute: MuteSpec) -> _Path:
-    return tuple(mute.key.split("."))
+def _plain(value: object) -> str:
+    """As most programs take it that know nothing but text."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _below(document: Document, at: _Path) -> list[_Path]:
-    return [path for path in document.settings if path[: len(at)] == at]
+def _below(document: Document, key: str) -> list[_Path]:
+    return [path for path in document.settings if f"{'.'.join(path)}.".startswith(f"{key}.")]
 
 
 def _is_so(document: Document, mute: MuteSpec, source: Document | None) -> bool:
     """Whether nothing is to be done."""
-    there = _below(document, _at(mute))
-    if mute.drop:
-        return not there
+    there = _below(document, mute.key)
     if source is None:
-        return there == [_at(mute)] and document.settings[_at(mute)].value == mute.value
+        return not there
     was = {path: document.settings[path].value for path in there}
     return was == {path: setting.value for path, setting in source.settings.items()}
 
 
 def _goes(document: Document, mute: MuteSpec, source: Document | None) -> Iterator[Drop]:
     """What the mute takes out: the key with all below it, or what is in its value's way."""
-    at = _at(mute)
-    kept = source.settings if source else {at: None}
-    yield from (Drop(path) for path in _below(document, at) if mute.drop or path not in kept)
-    if not mute.drop:
-        yield from (Drop(at[:n]) for n in range(1, len(at)) if at[:n] in document.settings)
-
-
-def _comes(document: Document, mute: MuteSpec, source: Document | None) -> Iterator[Edit]:
+    kept = source.settings if source else ()
+    yield from (Drop(path) for path in _below(document, mute.key) if path not in kept)
     if source is not None:
-        yield from (Put(path, source) for path in source.settings)
-    elif _at(mute) in document.settings:
-        yield Write(_at(mute), mute.value)
-    else:
-        raise Unreadable(1, f"{mute.key} is not set, and nothing is added to this format")
+        ways = ((path, f"{'.'.join(path)}.") for path in document.settings)
+        yield from (Drop(path) for path, way in ways if mute.key.startswith(way))
 
 
 def _orphans(effects: Iterable[EffectSpec], found_by: Mapping[str, str]) -> dict[str, str]:

@@ -71,7 +71,8 @@ def run(work: Work) -> Evidence:
     work.new.service.own([*_places(work), *map(Path, written.files)])
     details: dict[str, object] = {"difference": rendering.difference}
     if rendering.mutes:
-        details["mutes"] = [mute.words for mute in rendering.mutes]
+        mutes = details["mutes"] = [mute.words for mute in rendering.mutes]
+        work.tell(f"muted in this rehearsal: {'; '.join(mutes)}")
     return Evidence(name, (*findings, _written(work, written)), details)
 
 
