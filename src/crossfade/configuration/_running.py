@@ -82,8 +82,11 @@ def old_servers(
     settings: Iterable[RunSetting], old: Installation, new: Installation
 ) -> Iterator[Finding]:
     """The finding for each database on a server that is another one: nothing of what comes over
-    names the old one's.  None where the new side has the same server's and database's names."""
+    names the old one's.  None where the new side has the same server's and database's names, or
+    nothing comes over."""
     taken = [one for one in settings if one.verdict in _TAKEN]
+    if not taken:
+        return
     for name, before in old.databases.items():
         after = new.databases.get(name)
         if after is None or (before.address, before.database) == (after.address, after.database):
