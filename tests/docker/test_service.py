@@ -12,6 +12,7 @@ import pytest
 from tests.docker.site import Site
 
 import crossfade
+from crossfade.drivers.hosts.docker import DockerHost
 from crossfade.drivers.installs.image import ImageInstall
 from crossfade.drivers.services.container_text import Changes, creation
 from crossfade.drivers.services.docker import DockerService, DockerSpec
@@ -159,6 +160,22 @@ def test_start_look_and_stop(pair: Pair) -> None:
     service.stop(5)
     service.stop(5)
     assert not service.look().running
+
+
+def test_one_that_hears_no_signal(pair: Pair) -> None:
+    """A first process that does not catch its signal never gets it: waiting would be in vain."""
+    words = ("sh", "-c", "sleep 1000; :")
+    for signal in ("SIGTERM", "10"):
+        deaf = pair.site.container(config={"Cmd": list(words), "StopSignal": signal})
+        host = DockerHost(deaf, socket=pair.site.socket)
+        service = DockerService(DockerSpec(deaf, pair.site.socket, "", deaf), host)
+        service.start()
+        began = time.monotonic()
+        service.stop(120)
+        assert time.monotonic() - began < 60
+        assert not service.look().running
+        service.close()
+        host.close()
 
 
 def test_without_us(pair: Pair) -> None:

@@ -31,7 +31,7 @@ pytestmark = [pytest.mark.synapse, pytest.mark.timeout(1800)]
 
 _LOG = logging.getLogger(__name__)
 _ROUNDS = 3
-_FRONTS = ("haproxy", *KINDS, "redirect", "dns")
+_FRONTS = ("haproxy", *KINDS, "redirect", "redirect-behind-apache", "dns")
 Fronted = tuple[RealSite, Address, str]
 
 
@@ -65,14 +65,17 @@ def _stand_before(site: RealSite, kind: str, directory: Path, stack: ExitStack) 
         }
         site.start()
         return site.gate
-    if kind == "redirect":
+    if kind.startswith("redirect"):
         # Users come to 127.0.0.1: MLflow 3 answers 403 where it is called by another name.
         users, site.old = site.old, Address("127.0.0.5", site.old.port)
         site.everywhere = True
         site.traffic["front"] = {"redirect": str(users), "url": f"http://{users}/health"}
         stack.callback(_out_of_the_way, site)
         site.start()
-        return users
+        if kind == "redirect":
+            return users
+        left_alone = web_server("apache", directory / "apache", users)
+        return stack.enter_context(left_alone).address
     if kind == "dns":
         servers, dns = zone_servers(directory, (Bind, Knot), ttl=2)
         for name_server in servers:
