@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,9 +17,15 @@ NEW = f"# Notes, version 2\n{_PLACES}# On a page.\npage: 25\nmotd: hello\ntheme:
 
 
 @contextmanager
-def stocked_site_at(directory: Path, *, old: str = OLD, new: str = NEW) -> Iterator[Site]:
+def stocked_site_at(
+    directory: Path,
+    *,
+    old: str = OLD,
+    new: str = NEW,
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[Site]:
     """A started site, closed in the end; old and new are what the versions make, in the words of a
-    shell, where $2 is the data directory."""
+    shell, where $2 is the data directory.  environment is what the old side gets, as secrets."""
     directory.mkdir(parents=True, exist_ok=True)
     recipe = (HERE / "notes.yaml").read_text(encoding="utf-8")
     recipe = recipe.replace("    format: yaml\n", "    format: yaml\n    stock: notes.yaml\n", 1)
@@ -30,6 +37,12 @@ def stocked_site_at(directory: Path, *, old: str = OLD, new: str = NEW) -> Itera
     )
     script.write_text(f'case "$1" in\n{cases}*) exit 1\nesac\n', encoding="utf-8")
     site = Site(directory / "site", recipe=recipe)
+    given = {name: f"file:{name}" for name in environment or {}}
+    for name, value in (environment or {}).items():
+        (site.directory / name).write_text(value, encoding="utf-8")
+    text = site.manifest.read_text(encoding="utf-8")
+    service = f"old:\n  service: {json.dumps({'environment': given})}\n" if given else "old:\n"
+    site.manifest.write_text(text.replace("old:\n", service, 1), encoding="utf-8")
     try:
         has(site, page=20, motd="ours")
         site.start()

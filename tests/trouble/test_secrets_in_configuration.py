@@ -46,14 +46,10 @@ _QUESTIONS = ("smtp_pass", "retry", "connect")
 
 
 @pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+def site(tmp_path: Path) -> Iterator[Site]:
     """A site full of secrets, some of which are questions."""
-    for name, value in ENVIRONMENT.items():
-        monkeypatch.setenv(name, value)
     old, new = (text + more for text, more in _STOCK.items())
-    with stocked_site_at(tmp_path, old=old, new=new) as made:
-        for name in ENVIRONMENT:
-            monkeypatch.delenv(name)
+    with stocked_site_at(tmp_path, old=old, new=new, environment=ENVIRONMENT) as made:
         with (made.data / "notes.yaml").open("a", encoding="utf-8") as file:
             file.write(OURS)
         yield made
