@@ -10,6 +10,7 @@ from tests.configuration.scratch import Site
 
 from crossfade.configuration import facts
 from crossfade.errors import Failed
+from crossfade.recipes import name_is_secret
 
 PLANTED = {
     "registration-planted": "",
@@ -66,6 +67,27 @@ def _shown(site: Site, lines: str) -> tuple[str, str]:
     ]
     files = "".join(data.decode() for data, _ in rendering.files.values())
     return f"{rendering.difference} {shown!r} {carried!r}", files
+
+
+@pytest.mark.parametrize(
+    ("name", "secret"),
+    [
+        ("Zk8vQ2xw9TtYpL4sR7aE", True),
+        ("[token=Zk8vQ2xw9TtYpL4sR7aE]", True),
+        ("0123456789abcdef0123456789abcdef", True),
+        ("redis://us:planted@db", True),
+        ("Service[Catalina]", False),
+        ("Valve[org.apache.catalina.valves.AccessLogValve]", False),
+        ("registrationSharedSecretPath", False),
+        ("enableOauth2LoginForUsers", False),
+        ("AUTH_LDAP_1_SERVER_URI_2", False),
+        ("log4j2-config-file-path-2", False),
+        ("Connector[port=8443,protocol=HTTP/1.1]", False),
+    ],
+)
+def test_names_that_are_secrets(name: str, secret: bool) -> None:
+    """A token is one; the names that programs give to their settings are to be read."""
+    assert name_is_secret(name) is secret
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from yaml.constructor import SafeConstructor
 
 from crossfade.configuration._edit import change
 from crossfade.configuration._parsed import Change, Scalar, Value, apply, fits, refused, same
-from crossfade.recipes import looks_secret
+from crossfade.recipes import name_is_secret
 from crossfade.recipes._yaml import FastLoader, YamlError, compose
 
 __all__ = ["Found", "Scalar", "YamlFile", "leaves_of", "model", "refused"]
@@ -296,7 +296,7 @@ class _Inspection:
         if key != key:
             raise refused(self.path, line, "a key is no plain value")  # .nan is never found again
         if key in seen:
-            name = "a key" if looks_secret(key_node.value) else f"the key {key_node.value}"
+            name = "a key" if name_is_secret(key_node.value) else f"the key {key_node.value}"
             raise refused(self.path, line, f"{name} is there twice")
         seen.add(key)
 

@@ -24,7 +24,7 @@ from crossfade.recipes import (
     Recipe,
     looks_secret,
     may_name_secret,
-    name_looks_secret,
+    name_is_secret,
 )
 
 __all__ = ["Judge", "Merged", "is_named", "judge_of"]
@@ -209,7 +209,7 @@ class Judge:
     def _names(self, path: Path) -> Path:
         """The way to a setting as it may be shown: a name may be a secret as well."""
         return tuple(
-            self._shown(name, secret=True) if name_looks_secret(name) else name for name in path
+            self._shown(name, secret=True) if name_is_secret(name) else name for name in path
         )
 
     def _shown(self, raw: str, secret: bool) -> str:

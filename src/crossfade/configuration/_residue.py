@@ -11,7 +11,7 @@ from crossfade.configuration._database_url import LOOPBACK, named
 from crossfade.configuration._parsed import ParsedFile, between
 from crossfade.configuration._places import database
 from crossfade.model import Finding, Installation
-from crossfade.recipes import mentions, name_looks_secret
+from crossfade.recipes import mentions, name_is_secret
 from crossfade.recipes._yaml import dotted
 
 __all__ = ["Text", "residue", "texts"]
@@ -31,7 +31,7 @@ def texts(file: ParsedFile) -> Iterator[Text]:
     position = 0
     for scalar in file.scalars():
         yield from _between(file, position, scalar.start)
-        names = ("…" if name_looks_secret(name) else name for name in scalar.names)
+        names = ("…" if name_is_secret(name) else name for name in scalar.names)
         yield Text(f"{file.path.name}:{scalar.line} {dotted(tuple(names))}".rstrip(), scalar.value)
         position = scalar.end
     yield from _between(file, position, len(file.text))

@@ -27,7 +27,7 @@ from crossfade.recipes._telling import (
     looks_secret,
     may_name_secret,
     mentions,
-    name_looks_secret,
+    name_is_secret,
 )
 
 __all__ = [
@@ -56,6 +56,6 @@ __all__ = [
     "looks_secret",
     "may_name_secret",
     "mentions",
-    "name_looks_secret",
+    "name_is_secret",
     "names",
 ]

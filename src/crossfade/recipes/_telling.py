@@ -15,12 +15,14 @@ from collections.abc import Iterator
 
 from crossfade.recipes._spec import is_secret_name
 
-__all__ = ["Fingerprints", "looks_secret", "may_name_secret", "mentions", "name_looks_secret"]
+__all__ = ["Fingerprints", "looks_secret", "may_name_secret", "mentions", "name_is_secret"]
 
 _MORE_NAMES = re.compile(r"pw|auth|pepper|cookie|session|signature|cert", re.IGNORECASE)
 _USERINFO = re.compile(r"://[^/\s@]+@|@(?:tcp|unix)\(")
 _PASSWORD = re.compile(r"(?:password|passwd|pwd)\s*=\s*[^\s&;]", re.IGNORECASE)
 _NAMED = re.compile(r"([\w.-]+)=[^\s&;,]|(?<!\S)--?([\w.-]+)\s+[^\s-]")
+_PIECE = re.compile(r"[A-Za-z0-9_-]{16,}")
+_HEX = re.compile(r"[0-9a-fA-F]+\Z")
 _DOTTED_NAME = re.compile(r"[A-Za-z_]+(\.[A-Za-z_]+)+\Z")
 _IN_LONGER_PATH = re.compile(r"/[\w.-]+\Z")
 _IN_URL_PATH = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s/?#=]+(?:/[^\s?#=&,;]*)?\Z")
@@ -54,15 +56,26 @@ def looks_secret(value: str) -> bool:
     return any(_random(word) for word in _words(value))
 
 
+def name_is_secret(name: str) -> bool:
+    """Whether a name of a setting is a secret itself, such as a token to which a user is given.
+    Asked more narrowly than of a value: people have to find their settings by these names."""
+    if "-----BEGIN" in name or _USERINFO.search(name):
+        return True
+    return any(_drawn(piece) for piece in _PIECE.findall(name))
+
+
+def _drawn(piece: str) -> bool:
+    """Whether letters and digits were drawn, and not put together by a person."""
+    if len(piece) >= 32 and _HEX.match(piece):
+        return True
+    cases = re.search("[a-z]", piece) and re.search("[A-Z]", piece)
+    return bool(cases) and len(re.findall("[0-9]+", piece)) > 1 and _random(piece)
+
+
 def _words(value: str) -> Iterator[str]:
     for word in value.split():
         if not word.startswith(("/", "./")) and "://" not in word:
             yield word
-
-
-def name_looks_secret(name: str) -> bool:
-    """Whether a setting's name, or what it is told by (``Host[name=x]``), looks like a secret."""
-    return any(looks_secret(part) for part in re.split(r"[\[\]=]", name))
 
 
 def _random(word: str) -> bool:
