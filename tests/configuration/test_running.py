@@ -31,12 +31,14 @@ def test_no_secret_is_shown(tmp_path: Path) -> None:
         carried("/bin/app --password planted", "Service", "ExecStart"),
         carried("key:planted", "Service", "SetCredential"),
         carried("true", "Service", "PrivateTmp"),
+        carried('"/srv/synapse/app2/bin/python" "-c" "/srv/new/site.yaml"', "Service", "ExecStop"),
         carried("4", "THREADS"),
     ]
     found = judgements(settings, Decisions(tmp_path / "decisions.toml"))
     assert "planted" not in repr(found)
     shown = {one.setting[-1]: one.yours for one in found}
     assert (shown["PrivateTmp"], shown["THREADS"]) == ("true", "4")
+    assert "/srv/synapse/app2/bin/python" in shown["ExecStop"]
     assert shown["MAIL_PASSWORD"].startswith("(secret, fingerprint ")
     assert shown["MAIL_PASSWORD"] == shown["API_TOKEN"], "equal values have equal fingerprints"
 

@@ -72,7 +72,7 @@ IN_UNIT = f"""\
 [Service]
 EnvironmentFile={VARIABLES}
 Environment=MALLOC_ARENA_MAX=2
-LimitNOFILE=54321
+LimitNOFILE=4321
 Nice=3
 """
 
@@ -224,7 +224,7 @@ def in_process(new: Machine) -> None:
     (limit,) = (
         line for line in new.run("cat", f"/proc/{pid}/limits").splitlines() if "open files" in line
     )
-    assert limit.split()[3:5] == ["54321", "54321"]
+    assert limit.split()[3:5] == ["4321", "4321"]
     assert new.run("ps", "-o", "ni=", "-p", pid).strip() == "3"
     drop_ins = new.run("systemctl", "show", "--property=DropInPaths", "--value", unit)
     assert drop_ins.split()[-1].endswith("/zz-crossfade.conf")

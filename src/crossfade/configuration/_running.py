@@ -66,7 +66,8 @@ def _shown(one: RunSetting, value: str, fingerprints: Fingerprints) -> str:
     name = one.setting[-1] if variable and one.setting else ""
     if not variable and one.setting[-1].startswith(("Exec", "SetCredential")):
         name = value  # words of a command line may be secrets, or be followed by one
-    if may_name_secret(name) or looks_secret(value):
+    plain = value.replace('"', "")  # a path between quotes is no secret
+    if may_name_secret(name) or looks_secret(plain):
         return f"(secret, fingerprint {fingerprints.of(value)})"
     return value if len(value) <= _LONGEST else f"{value[:_LONGEST]}…"
 

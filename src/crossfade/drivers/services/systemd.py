@@ -41,8 +41,7 @@ class UnitSpec:
     """A unit, and what it runs (of ``process``: command, directory, environment, migration).
 
     ours says that we make it; then like is the old side's unit, whose settings come over with the
-    paths in moved, and user the account it runs as (empty: the old unit's, or root).  dropped are
-    variables of the old unit that somebody decided not to take."""
+    paths in moved, and user the account it runs as (empty: the old unit's, or root)."""
 
     unit: str
     process: ProcessSpec
@@ -50,7 +49,6 @@ class UnitSpec:
     like: SystemdService | None = None
     moved: Mapping[str, str] = field(default_factory=dict)
     user: str = ""
-    dropped: tuple[str, ...] = ()
 
 
 class SystemdService:
@@ -312,8 +310,6 @@ class SystemdService:
             more |= {"Restart": "no", "TimeoutStartSec": "infinity"}
         if account := self.account():  # an earlier upgrade may have said it in its own part
             more["User"] = account
-        if dropped := set(self.spec.dropped) - set(self.spec.process.environment):
-            more["UnsetEnvironment"] = " ".join(sorted(dropped))
         secrets = str(_PLACE / f"{self.spec.unit}.d" / _SECRETS)
         directory = self.spec.process.directory
         files[f"{unit}.d/{_OURS}"] = unit_text.our_part(command, directory, more, secrets)
