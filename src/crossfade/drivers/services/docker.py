@@ -139,7 +139,9 @@ class DockerService:
         if not own or not found["State"]["Running"] or self._host is None:
             return True
         with suppress(Failed, LookupError, ValueError):
-            number = int(told) if told.isdigit() else signal.Signals[f"SIG{told.removeprefix('SIG')}"]
+            number = (
+                int(told) if told.isdigit() else signal.Signals[f"SIG{told.removeprefix('SIG')}"]
+            )
             status = self._host.run(("cat", "/proc/1/status")).out.decode()
             _, _, caught = status.partition("SigCgt:")
             return bool(int(caught.split()[0], 16) >> (number - 1) & 1)
