@@ -164,9 +164,8 @@ def test_start_look_and_stop(pair: Pair) -> None:
 
 def test_one_that_hears_no_signal(pair: Pair) -> None:
     """A first process that does not catch its signal never gets it: waiting would be in vain."""
-    words = ("sh", "-c", "sleep 1000; :")
     for signal in ("SIGTERM", "10"):
-        deaf = pair.site.container(config={"Cmd": list(words), "StopSignal": signal})
+        deaf = pair.site.container(config={"Cmd": ["sleep", "1000"], "StopSignal": signal})
         host = DockerHost(deaf, socket=pair.site.socket)
         service = DockerService(DockerSpec(deaf, pair.site.socket, "", deaf), host)
         service.start()
