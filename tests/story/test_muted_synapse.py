@@ -50,6 +50,7 @@ enable_registration: true
 registrations_require_3pid: [email]
 public_baseurl: http://demo.example/
 ip_range_whitelist: ['{outside}']
+federation_ip_range_blacklist: []
 url_preview_enabled: true
 url_preview_ip_range_blacklist: ['10.0.0.0/8']
 url_preview_ip_range_whitelist: ['{outside}']
