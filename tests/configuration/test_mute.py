@@ -14,7 +14,7 @@ from tests.configuration.scratch import HOMESERVER, Site, failing
 from crossfade.configuration import CarriedConfiguration
 from crossfade.model import Installation
 from crossfade.ports import Rendering
-from crossfade.recipes import ConfigurationSpec, EffectSpec, MuteSpec, load
+from crossfade.recipes import Condition, ConfigurationSpec, EffectSpec, MuteSpec, load
 
 LOUD = """\
 email:
@@ -256,3 +256,80 @@ def test_effects_that_stay_refused() -> None:
     without = [effect.name for effect in effects if not effect.mute]
     assert without == ["modules", "media-storage", "delegated-authentication"]
     assert "planted" in HOMESERVER
+
+
+@pytest.mark.parametrize(
+    ("format", "text", "key", "value", "expected"),
+    [
+        ("ini", "[mail]\nENABLED = true ; x\nTo=a\n", "mail.enabled", False, "ENABLED = false"),
+        ("ini", "[a]\nb = 1\n", "mail.enabled", False, "[mail]\nenabled = false\n"),
+        ("ini", "top = 1\n[mail]\nto = a\n", "mail.enabled", False, "to = a\nenabled = false\n"),
+        ("json", '{"mail": {"to": "a"}}\n', "mail.enabled", False, '"enabled": false'),
+        ("json", '{"mail": ["a", "b"], "x": 1}\n', "mail", [], '{"mail": [], "x": 1}\n'),
+        ("toml", 'x = 1\n[mail]\nto = "a"\n', "mail.enabled", False, "enabled = false"),
+        ("toml", 'mail = ["a"] # ours\n', "mail", [], "mail = [] # ours\n"),
+        ("properties", "mail.enabled=true\nx=1\n", "mail.enabled", False, "mail.enabled=false\nx"),
+        ("properties", "x=1\n", "mail.enabled", False, "x=1\nmail.enabled=false\n"),
+        ("env", "MAIL=on\nX=1\n", "MAIL", "off", "MAIL=off\nX=1\n"),
+        ("env", "X=1\n", "MAIL", "off", "X=1\nMAIL=off\n"),
+        ("python", "MAIL = {'a': 1}\nX = 1\n", "MAIL", None, "X = 1\nMAIL = None\n"),
+        ("python", "X = 1\n", "MAIL", ["a"], "MAIL = ['a']"),
+        ("mycnf", "[mysqld]\nevent-scheduler = ON\n", "mysqld.event_scheduler", "OFF", "r = OFF\n"),
+        ("systemd", "[Service]\nA=1\n", "Service.B", "x", "B=x\n"),
+        ("redis", "port 1\n", "replicaof", "no", "replicaof no\n"),
+        ("postgresql", "port = 1\n", "archive_mode", "off", "archive_mode = 'off'\n"),
+    ],
+)
+def test_all_formats(
+    tmp_path: Path, format: str, text: str, key: str, value: object, expected: str
+) -> None:
+    """What a format has for a setting is written as the format has it; taking it out again gives
+    what was there, without it."""
+    site = Site(tmp_path)
+    configuration = with_file(site, format, text, MuteSpec("more.conf", key, value=value))
+    rendering = configuration.render(site.new, muted=True)
+    assert failing(rendering) == []
+    assert expected in text_of(rendering, "more.conf")
+    finding = configuration.agrees(try_of(site), muted=True)
+    assert finding.holds, finding
+    assert configuration.active_effects(rendering) == ()
+    out = with_file(site, format, text_of(rendering, "more.conf"), MuteSpec("more.conf", key, True))
+    gone = out.render(site.new, muted=True)
+    assert failing(gone) == []
+    assert key.rpartition(".")[2].lower() not in text_of(gone, "more.conf").lower().replace(
+        "-", "_"
+    )
+    assert out.agrees(try_of(site), muted=True).holds
+
+
+@pytest.mark.parametrize(
+    ("format", "text", "key", "value"),
+    [
+        ("xml", "<a><b>1</b></a>\n", "a.c", "x"),
+        ("env", "X=1\n", "MAIL", ["a"]),
+        ("ini", "[a]\nb=1\n", "a.c", "x\ny"),
+        ("properties", "x=1\n", "mail", " off "),
+    ],
+)
+def test_what_a_format_cannot_have(
+    tmp_path: Path, format: str, text: str, key: str, value: object
+) -> None:
+    """It is said, and the file stays as it was."""
+    site = Site(tmp_path)
+    configuration = with_file(site, format, text, MuteSpec("more.conf", key, value=value))
+    rendering = configuration.render(site.new, muted=True)
+    (finding,) = failing(rendering)
+    assert "more.conf: the mutes can be written and proven" in finding.claim
+    assert text_of(rendering, "more.conf") == text
+
+
+def with_file(site: Site, format: str, text: str, mute: MuteSpec) -> CarriedConfiguration:
+    """A site with one more file, and an effect that a setting of it silences."""
+    (site.old.config / "more.conf").write_text(text)
+    asked = Condition("more.conf", mute.key, not mute.drop, mute.value, format)
+    when, unless = (), () if mute.drop else (asked,)
+    configuration = carried(site, [EffectSpec("mail", "sends mail", when, unless, (mute,))])
+    spec = ConfigurationSpec(format, "more.conf")
+    files = (*configuration._recipe.configuration, spec)
+    configuration._recipe = replace(configuration._recipe, configuration=files)
+    return configuration

@@ -165,7 +165,9 @@ def test_start_look_and_stop(pair: Pair) -> None:
 def test_one_that_hears_no_signal(pair: Pair) -> None:
     """A first process that does not catch its signal never gets it: waiting would be in vain."""
     for signal in ("SIGTERM", "10"):
-        deaf = pair.site.container(config={"Cmd": ["sleep", "1000"], "StopSignal": signal})
+        deaf = pair.site.container(
+            config={"Entrypoint": ["sleep"], "Cmd": ["1000"], "StopSignal": signal}
+        )
         host = DockerHost(deaf, socket=pair.site.socket)
         service = DockerService(DockerSpec(deaf, pair.site.socket, "", deaf), host)
         service.start()

@@ -123,8 +123,9 @@ class CarriedConfiguration:
             mutes.get(str(self._old.config / mute.file), []).append(mute)
         turned = CarriedConfiguration(self._recipe, final, self._host)
 
-        def moved(spec: ConfigurationSpec, file: ParsedFile) -> str:
-            return apply(file.text, turned._changes(spec, file, rehearsed)[0])
+        def moved(spec: ConfigurationSpec, file: ParsedFile) -> ParsedFile:
+            text = apply(file.text, turned._changes(spec, file, rehearsed)[0])
+            return parse(spec.format, file.path, file.encoded(text))
 
         return differ_by_places(one, two, specs, mutes, moved)
 
@@ -163,8 +164,9 @@ class CarriedConfiguration:
             return plain
         named = self._by_name(plain.files, sources)
         paths = {name: path for name, (path, _) in named.items()}
+        kinds = {name: formats[path] for name, path in paths.items()}
         active = self._active(plain)
-        return overlaid(plain, active, paths, found_by, formats, self._fingerprints)
+        return overlaid(plain, active, paths, kinds, found_by, self._fingerprints)
 
     def ask(self, settings: Iterable[Judgement]) -> Path:
         """Write the questions down where they can be answered; that file."""

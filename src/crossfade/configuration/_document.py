@@ -23,7 +23,7 @@ from crossfade.configuration._parsed import Change, Scalar, Value, apply, fits, 
 from crossfade.recipes import name_is_secret
 from crossfade.recipes._yaml import FastLoader, YamlError, compose
 
-__all__ = ["Found", "Scalar", "YamlFile", "leaves_of", "model", "refused"]
+__all__ = ["Found", "Scalar", "YamlFile", "model", "refused"]
 
 _LARGEST = 5 * 1024 * 1024
 _MOST_VALUES = 500_000
@@ -111,10 +111,6 @@ class YamlFile:
     def values(self, key: str) -> list[Any]:
         """See ``ParsedFile``."""
         return [_at(self._model, found.keys) for found in self.find(key)]
-
-    def leaves(self) -> dict[tuple[object, ...], Any]:
-        """See ``ParsedFile``."""
-        return leaves_of(self._model)
 
     @cached_property
     def _model(self) -> Any:
@@ -211,23 +207,6 @@ def _at(loaded: Any, keys: Iterable[object]) -> Any:
     for key in keys:
         loaded = loaded[key]
     return loaded
-
-
-def leaves_of(value: Any) -> dict[tuple[object, ...], Any]:
-    """Every value of plain data that holds no other one, by the way to it."""
-    return dict(_leaves((), value))
-
-
-def _leaves(keys: tuple[object, ...], value: Any) -> Iterator[tuple[tuple[object, ...], Any]]:
-    inner: Sequence[tuple[object, object]] = ()
-    if isinstance(value, dict):
-        inner = list(value.items())
-    elif isinstance(value, list):
-        inner = list(enumerate(value))
-    if not inner:
-        yield keys, value
-    for key, each in inner:
-        yield from _leaves((*keys, key), each)
 
 
 def _decided(loaded: Any, changes: Iterable[Change]) -> Any:

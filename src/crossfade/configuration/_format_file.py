@@ -90,10 +90,6 @@ class FormatFile:
         items = [value for _, names, value in self._pieces.items if leads(key, names, spelling)]
         return [*found.values(), *items]
 
-    def leaves(self) -> dict[tuple[object, ...], Any]:
-        """See ``ParsedFile``."""
-        return {path: setting.value for path, setting in self.document.settings.items()}
-
     def scalars(self) -> list[Scalar]:
         """See ``ParsedFile``.  What nobody can say the keys of is one shared scalar."""
         found = []

@@ -110,9 +110,6 @@ class ParsedFile(Protocol):
         """The same, and lists and sections too, as a program gets them, by another parser than the
         one that finds spans."""
 
-    def leaves(self) -> dict[tuple[object, ...], Any]:
-        """Every value that holds no other one, by the way to it, as a program gets it."""
-
     def scalars(self) -> list[Scalar]:
         """Every scalar of the text in order, each once."""
 
