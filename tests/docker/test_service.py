@@ -12,7 +12,6 @@ import pytest
 from tests.docker.site import Site
 
 import crossfade
-from crossfade.drivers.hosts.docker import DockerHost
 from crossfade.drivers.installs.image import ImageInstall
 from crossfade.drivers.services.container_text import Changes, creation
 from crossfade.drivers.services.docker import DockerService, DockerSpec
@@ -168,15 +167,13 @@ def test_one_that_hears_no_signal(pair: Pair) -> None:
         deaf = pair.site.container(
             config={"Entrypoint": ["sleep"], "Cmd": ["1000"], "StopSignal": signal}
         )
-        host = DockerHost(deaf, socket=pair.site.socket)
-        service = DockerService(DockerSpec(deaf, pair.site.socket, "", deaf), host)
+        service = DockerService(DockerSpec(deaf, pair.site.socket, "", deaf))
         service.start()
         began = time.monotonic()
         service.stop(120)
         assert time.monotonic() - began < 60
         assert not service.look().running
         service.close()
-        host.close()
 
 
 def test_without_us(pair: Pair) -> None:

@@ -136,14 +136,14 @@ class DockerService:
         process of a namespace no other ones (pid_namespaces(7)); True where nobody can tell."""
         told = str(found["Config"].get("StopSignal") or "SIGTERM")
         own = found["HostConfig"].get("PidMode", "") in ("", "private")
-        if not own or not found["State"]["Running"] or self._host is None:
+        if not own or not found["State"]["Running"]:
             return True
-        with suppress(Failed, LookupError, ValueError):
-            number = (
-                int(told) if told.isdigit() else signal.Signals[f"SIG{told.removeprefix('SIG')}"]
-            )
-            status = self._host.run(("cat", "/proc/1/status")).out.decode()
-            _, _, caught = status.partition("SigCgt:")
+        name = f"SIG{told.removeprefix('SIG')}"
+        with suppress(Failed, LookupError, ValueError), self._engine.explained("look inside"):
+            number = int(told) if told.isdigit() else signal.Signals[name]
+            words = ["cat", "/proc/1/status"]
+            made = self._engine.api.exec_create(self.spec.container, words, stderr=False)
+            _, _, caught = self._engine.api.exec_start(made["Id"]).partition(b"SigCgt:")
             return bool(int(caught.split()[0], 16) >> (number - 1) & 1)
         return True
 
