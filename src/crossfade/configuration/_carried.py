@@ -4,60 +4,25 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
-from crossfade.configuration import _mask, _residue, _running
+from crossfade.configuration import _residue, _running
+from crossfade.configuration._carry import SECRET_MODE, CarriedFile, Carrier, Source
 from crossfade.configuration._conditions import applies, readings
 from crossfade.configuration._decisions import Decision
 from crossfade.configuration._includes import included
 from crossfade.configuration._judge import Judge
 from crossfade.configuration._mute import overlaid
 from crossfade.configuration._parse import parse
-from crossfade.configuration._parsed import Change, ParsedFile, apply
-from crossfade.configuration._places import Reader, Reads, locate, mapped, references, translate
-from crossfade.configuration._prove import identity, kept_keys, prove_file
+from crossfade.configuration._parsed import ParsedFile, apply
+from crossfade.configuration._places import Reader, Reads, locate, mapped, references
 from crossfade.configuration._twice import differ_by_places
 from crossfade.model import Finding, Installation
 from crossfade.ports import Judgement, Rendering, RunSetting
-from crossfade.recipes import (
-    ConfigurationSpec,
-    EffectSpec,
-    Fingerprints,
-    MuteSpec,
-    Recipe,
-    RewriteSpec,
-)
+from crossfade.recipes import ConfigurationSpec, EffectSpec, Fingerprints, MuteSpec, Recipe
 
 __all__ = ["CarriedConfiguration", "facts"]
-
-_SECRET_MODE = 0o600
-_MODE = 0o640
-
-
-@dataclass(frozen=True, slots=True)
-class _Source:
-    """One file of the old side; key says where its path was found."""
-
-    spec: ConfigurationSpec
-    path: Path
-    key: str
-    data: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class _Carried:
-    """One file as it goes to the new side, with its proof and what may be shown of it."""
-
-    path: Path
-    data: bytes
-    mode: int
-    difference: str
-    findings: tuple[Finding, ...]
-    texts: tuple[_residue.Text, ...]
-    settings: tuple[Judgement, ...] = ()
-    merged: bool = False
 
 
 def facts(files: Mapping[str, bytes]) -> dict[str, str]:
@@ -121,25 +86,26 @@ class CarriedConfiguration:
         mutes: dict[str, list[MuteSpec]] = {source: [] for source in specs}
         for mute in (mute for effect in self._active(two) for mute in effect.mute if muted):
             mutes.get(str(self._old.config / mute.file), []).append(mute)
-        turned = CarriedConfiguration(self._recipe, final, self._host)
+        turned = Carrier(final, None, self._fingerprints)
 
         def moved(spec: ConfigurationSpec, file: ParsedFile) -> ParsedFile:
-            text = apply(file.text, turned._changes(spec, file, rehearsed)[0])
+            text = apply(file.text, turned.changes(spec, file, rehearsed)[0])
             return parse(spec.format, file.path, file.encoded(text))
 
         return differ_by_places(one, two, specs, mutes, moved)
 
     def _render(self, new: Installation, reader: Reader, *, muted: bool) -> Rendering:
-        carried: dict[str, _Carried] = {}
+        carried: dict[str, CarriedFile] = {}
         sources: dict[str, str] = {}
         found_by: dict[str, str] = {}
         formats: dict[str, str] = {}
         originals: dict[str, bytes] = {}
         settings: list[Judgement] = []
+        carrier = Carrier(self._old, self._judge, self._fingerprints)
         for source in self._sources(reader):
             originals[str(source.path)] = source.data
             path = mapped(source.path, self._old, new, source.key)
-            carried[str(path)] = self._carry(source, path, new, reader)
+            carried[str(path)] = carrier.carried(source, path, new, reader)
             sources[str(path)], found_by[str(path)] = str(source.path), source.key
             formats[str(path)] = source.spec.format
             if self._judge:
@@ -149,7 +115,7 @@ class CarriedConfiguration:
         running = self._running(new) if self._judge else ()
         plain = Rendering(
             files={path: (file.data, file.mode) for path, file in carried.items()}
-            | {path: (data, _SECRET_MODE) for path, data in self._also(new).items()},
+            | {path: (data, SECRET_MODE) for path, data in self._also(new).items()},
             difference="".join(file.difference for file in carried.values()),
             findings=(
                 *self._findings(carried, sources, reader, new, running),
@@ -199,8 +165,8 @@ class CarriedConfiguration:
             if applies(effect.when, effect.unless, read, unreadable=True)
         ]
 
-    def _sources(self, reader: Reader) -> list[_Source]:
-        found: dict[Path, _Source] = {}
+    def _sources(self, reader: Reader) -> list[Source]:
+        found: dict[Path, Source] = {}
         for spec in self._recipe.configuration:
             places = references(spec.path_from, self._old, reader)
             if not places and spec.path:
@@ -208,91 +174,12 @@ class CarriedConfiguration:
             for key, text in places:
                 path = Path(text)
                 if path not in found:
-                    found[path] = _Source(spec, path, key, reader.read(path))
+                    found[path] = Source(spec, path, key, reader.read(path))
         return list(found.values())
-
-    def _carry(self, source: _Source, path: Path, new: Installation, reader: Reader) -> _Carried:
-        if source.spec.format == "opaque":
-            return self._carry_opaque(source, path)
-        yours = old_file = reader.parsed(source.path, source.spec.format)
-        merged = self._judge and self._judge.merged(source.spec, source.path, source.data, reader)
-        if merged and merged.data is not None:
-            old_file = parse(source.spec.format, source.path, merged.data)
-        changes, missing = self._changes(source.spec, old_file, new)
-        data = old_file.encoded(apply(old_file.text, changes))
-        new_file = parse(source.spec.format, path, data)
-        settings = merged.settings if merged else ()
-        keys = source.spec.identity if isinstance(source.spec.identity, tuple) else ()
-        shown = {each.found.key for each in changes} - _passwords(source.spec, old_file)
-        secret = _mask.holds_secret(old_file)
-        return _Carried(
-            path=path,
-            data=data,
-            mode=_SECRET_MODE if secret else _MODE,
-            difference=_mask.difference(yours, new_file, shown, self._fingerprints),
-            findings=(
-                *prove_file(old_file, new_file, changes),
-                *missing,
-                *identity(yours, new_file, kept_keys(keys, yours, settings), self._fingerprints),
-                *(self._whole(source, path, data) if source.spec.identity is True else ()),
-            ),
-            texts=tuple(_residue.texts(new_file)),
-            settings=settings,
-            merged=bool(merged and merged.data is not None),
-        )
-
-    def _carry_opaque(self, source: _Source, path: Path) -> _Carried:
-        return _Carried(
-            path=path,
-            data=source.data,
-            mode=_SECRET_MODE,
-            difference=_mask.opaque_difference(source.path, path, source.data, self._fingerprints),
-            findings=self._whole(source, path, source.data),
-            texts=tuple(_residue.opaque_texts(path, source.data)),
-        )
-
-    def _whole(self, source: _Source, path: Path, data: bytes) -> tuple[Finding, ...]:
-        before, after = (self._fingerprints.of(each) for each in (source.data, data))
-        claim = f"{path.name}: the whole file came over unchanged"
-        return (Finding.equal(claim, before, after, str(path)),)
-
-    def _changes(
-        self, spec: ConfigurationSpec, file: ParsedFile, new: Installation
-    ) -> tuple[list[Change], list[Finding]]:
-        """What to change, and a finding for each required rule.  The first rule that knows a value
-        decides about it, also when it stays."""
-        changes: dict[int, Change] = {}
-        decided: set[tuple[str, int]] = set()
-        findings = []
-        for rule in spec.rewrite:
-            matched = 0
-            for found in file.find(rule.key):
-                value = translate(rule, found, self._old, new)
-                if value is None:
-                    continue
-                matched += 1
-                place = found.key, found.start
-                if place not in decided and value != _plain_value(found.text, value):
-                    made = file.change(found, value)
-                    changes.setdefault(made.start, made)
-                decided.add(place)
-            if rule.required and not _needless(rule, file, self._old, new):
-                findings.append(self._required(file, rule.key, rule.to, matched))
-        return list(changes.values()), findings
-
-    def _required(self, file: ParsedFile, key: str, to: str, matched: int) -> Finding:
-        places = ", ".join(f"{file.path.name}:{found.line} {found.key}" for found in file.find(key))
-        return Finding(
-            f"{file.path.name}: {key} has the old side's {to}",
-            "at least once",
-            f"{matched} times; looked at {places or 'nothing: the key is not set'}",
-            str(file.path),
-            matched > 0,
-        )
 
     def _findings(
         self,
-        carried: Mapping[str, _Carried],
+        carried: Mapping[str, CarriedFile],
         sources: Mapping[str, str],
         reader: Reader,
         new: Installation,
@@ -330,33 +217,3 @@ class CarriedConfiguration:
             if source.is_relative_to(self._old.config):
                 named[str(source.relative_to(self._old.config))] = (path, data)
         return named
-
-
-def _passwords(spec: ConfigurationSpec, file: ParsedFile) -> set[str]:
-    """Keys that are rewritten, but never shown."""
-    secret = ("database-password", "database-url")
-    rules = [rule for rule in spec.rewrite if rule.to in secret]
-    return {found.key for rule in rules for found in file.find(rule.key)}
-
-
-def _needless(rule: RewriteSpec, file: ParsedFile, old: Installation, new: Installation) -> bool:
-    """Rules for a database on a server say nothing where it is a file.  A key that is not set is
-    fine where the value is the same for both sides: what is left to a default stays so."""
-    if not rule.to.startswith("database-") or rule.to == "database-url":
-        return False
-    before, after = old.databases.get(rule.database), new.databases.get(rule.database)
-    if before is None or after is None:
-        return True
-    kind = rule.to.removeprefix("database-")
-    if kind == "password" or file.find(rule.key):
-        return False
-    name = "database" if kind == "name" else kind
-    return before.variables()[name] == after.variables()[name]
-
-
-def _plain_value(text: object, like: str | int) -> object:
-    """The old value in the type of the new one, to see whether there is a change at all."""
-    try:
-        return int(str(text)) if isinstance(like, int) else text
-    except ValueError:
-        return None
