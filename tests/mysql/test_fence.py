@@ -199,8 +199,8 @@ def test_kept_without_a_gap(old: MysqlDatabase) -> None:
 
 
 def test_nothing_is_left_in_the_server(old: MysqlDatabase, old_server: MariadbServer) -> None:
-    """Where triggers of two tables are made at the same time MariaDB leaves a file of its own
-    behind, and then cannot drop the database (10.11: in the first to third round of this)."""
+    """Where triggers of two tables are made at the same time MariaDB now and then leaves a file of
+    its own behind, and then cannot drop the database (10.11)."""
     for number in range(40):
         sql(old_server, old, f"create table many{number} (id int primary key)")
     (place,) = {path.parent for path in old_server.data.rglob("many0.ibd")}

@@ -31,7 +31,7 @@ from crossfade.drivers.databases.mysql.connect import (
     run,
     session_id,
 )
-from crossfade.drivers.databases.mysql.kept_fence import keep_group
+from crossfade.drivers.databases.mysql.kept_fence import keep_group, tidy
 from crossfade.errors import Failed
 from crossfade.model import Endpoint
 
@@ -84,6 +84,7 @@ class Fence:
                 keep_group(self.endpoint, session, tables)
                 quietly_close(session)
                 del self._groups[0]
+            tidy(self.endpoint)
         self.kept = True
 
 
@@ -198,12 +199,11 @@ def _statements(
 
 
 def _group_size(control: Conn, tables: int) -> int:
-    """How many tables a session locks: ``keep`` needs one more session for each of a group, and
-    three for one of them."""
+    """How many tables a session locks: ``keep`` needs three more sessions for each of a group."""
     limit = int(one(control, "select @@global.max_connections"))
     status = fetch(control, "show global status like 'threads_connected'")
     free = limit - int(status[0][1]) - 4
     size = _GROUP
-    while size > 1 and size + 3 + tables // size + 1 > free:
+    while size > 1 and 3 * size + tables // size + 1 > free:
         size -= 1
     return size

@@ -8,11 +8,13 @@ Rows that replication applies do not fire triggers, so a reverse feed can write.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
 from hashlib import blake2b
+
+import pymysql
 
 from crossfade.drivers.databases.mysql.connect import (
     Conn,
@@ -20,6 +22,7 @@ from crossfade.drivers.databases.mysql.connect import (
     explained,
     fetch,
     ident,
+    is_mariadb,
     quietly_close,
     run,
     session_id,
@@ -27,7 +30,7 @@ from crossfade.drivers.databases.mysql.connect import (
 from crossfade.errors import Failed
 from crossfade.model import Endpoint
 
-__all__ = ["EVENTS", "PREFIX", "drop_triggers", "keep_group", "standing", "trigger_name"]
+__all__ = ["EVENTS", "PREFIX", "drop_triggers", "keep_group", "standing", "tidy", "trigger_name"]
 
 PREFIX = "crossfade_fence_"
 EVENTS = ("insert", "update", "delete")
@@ -40,94 +43,91 @@ def trigger_name(table: str, event: str) -> str:
     return f"{PREFIX}{event}_{blake2b(table.encode(), digest_size=8).hexdigest()}"
 
 
-class _Waiting:
-    """A statement that waits for a table's lock, in a session of its own."""
-
-    def __init__(self, endpoint: Endpoint, statement: str) -> None:
-        self.session = connect(endpoint)
-        self.trouble: BaseException | None = None
-        self._statement = statement
-        self._thread = threading.Thread(target=self._run, daemon=True)
-
-    def _run(self) -> None:
-        try:
-            run(self.session, "set session sql_log_bin = 0, lock_wait_timeout = 60")
-            run(self.session, self._statement)
-        except BaseException as error:  # noqa: BLE001  raised again by end
-            self.trouble = error
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def end(self) -> None:
-        """Wait until it is done.  Raises what it raised, or Failed."""
-        self._thread.join(_LIMIT)
-        if self.trouble:
-            raise self.trouble
-        if self._thread.is_alive():
-            raise Failed("fence-not-kept", "The triggers that keep the fence are not made in time.")
-
-
 def keep_group(endpoint: Endpoint, holder: Conn, tables: Sequence[str]) -> None:
-    """Put triggers on ``tables``, which ``holder`` has locked for reading and then unlocks.
+    """Put triggers on ``tables``, which ``holder`` has locked for reading and then unlocks."""
+    looking = connect(endpoint)
+    try:
+        there = standing(looking, endpoint.database)
+    finally:
+        quietly_close(looking)
+    wanted = [(t, e) for t in tables for e in EVENTS if trigger_name(t, e) not in there]
+    sessions: list[Conn] = []
+    trouble: list[BaseException] = []
 
-    One table after the other, each locked by a session of its own until it is its turn: where
-    triggers of two tables are made at the same time MariaDB leaves a file (``TABLE.TRG-``) behind,
-    and then the database cannot be dropped any more (seen with 10.11)."""
-    there = standing(holder, endpoint.database)
-    locked = [f"lock tables {ident(table)} write" for table in tables]
-    with _done_behind(holder, endpoint, locked) as locks:
-        for table, lock in zip(tables, locks, strict=True):
-            wanted = [event for event in EVENTS if trigger_name(table, event) not in there]
-            made = [_definition(table, event) for event in wanted]
-            with _done_behind(lock.session, endpoint, made):
-                pass
+    def make(session: Conn, table: str, event: str) -> None:
+        try:
+            run(session, _definition(table, event))
+        except BaseException as error:  # noqa: BLE001  raised again below
+            trouble.append(error)
 
-
-@contextmanager
-def _done_behind(
-    holder: Conn, endpoint: Endpoint, statements: Sequence[str]
-) -> Iterator[list[_Waiting]]:
-    """Have the statements wait behind the locks of ``holder``, unlock that, and see them done."""
-    with ExitStack() as stack:
-        waiting = []
-        for statement in statements:
-            waiting.append(one := _Waiting(endpoint, statement))
-            stack.callback(quietly_close, one.session)
-            one.start()
-        _until_waiting(holder, waiting)
+    try:
+        for _ in wanted:
+            session = connect(endpoint)
+            sessions.append(session)
+            run(session, "set session sql_log_bin = 0, lock_wait_timeout = 60")
+        threads = [
+            threading.Thread(target=make, args=(session, *what), daemon=True)
+            for session, what in zip(sessions, wanted, strict=True)
+        ]
+        for thread in threads:
+            thread.start()
+        _until_waiting(holder, sessions, trouble)
         run(holder, "unlock tables")
-        for one in waiting:
-            one.end()
-        yield waiting
+        for thread in threads:
+            thread.join(_LIMIT)
+        if trouble:
+            raise trouble[0]
+    finally:
+        for session in sessions:
+            quietly_close(session)
 
 
-def _definition(table: str, event: str) -> str:
+def tidy(endpoint: Endpoint) -> None:
+    """Make one trigger of each table again.
+
+    Where triggers of two tables are made at the same time MariaDB (10.11) now and then leaves a
+    file of its own behind (``TABLE.TRG-``), and then cannot drop the database any more; one that is
+    made alone takes that file away.  The table is never without it.  Who reads the table for long
+    is not waited for."""
+    conn = connect(endpoint)
+    try:
+        if not is_mariadb(conn):
+            return
+        run(conn, "set session sql_log_bin = 0, lock_wait_timeout = 5")
+        for name, table in standing(conn, endpoint.database).items():
+            if name == trigger_name(table, EVENTS[0]):
+                with contextlib.suppress(pymysql.OperationalError):
+                    run(conn, _definition(table, EVENTS[0], "create or replace"))
+    finally:
+        quietly_close(conn)
+
+
+def _definition(table: str, event: str, create: str = "create") -> str:
     return (
-        f"create trigger {ident(trigger_name(table, event))} before {event} on {ident(table)}"
+        f"{create} trigger {ident(trigger_name(table, event))} before {event} on {ident(table)}"
         f" for each row signal sqlstate '25006' set mysql_errno = 1290, message_text = '{WORDS}'"
     )
 
 
-def _until_waiting(holder: Conn, waiting: Sequence[_Waiting]) -> None:
+def _until_waiting(holder: Conn, sessions: Sequence[Conn], trouble: list[BaseException]) -> None:
     """Until every session waits for the table's lock."""
-    numbers = ", ".join(str(session_id(one.session)) for one in waiting) or "0"
+    numbers = ", ".join(str(session_id(session)) for session in sessions) or "0"
     until = time.monotonic() + _LIMIT
-    while not any(one.trouble for one in waiting):
-        count = fetch(
+    while not trouble:
+        waiting = fetch(
             holder,
             "select count(*) from information_schema.processlist"  # noqa: S608
             f" where id in ({numbers}) and state like 'Waiting for table metadata lock%'",
         )[0][0]
-        if int(count) >= len(waiting):
+        if int(waiting) >= len(sessions):
             return
         if time.monotonic() > until:
             raise Failed(
                 "fence-not-kept",
                 "The triggers that keep the fence do not come to wait for the locks.",
-                where=f"{count} of {len(waiting)}",
+                where=f"{waiting} of {len(sessions)}",
             )
-        time.sleep(0.002)
+        time.sleep(0.01)
 
 
 def standing(conn: Conn, database: str) -> dict[str, str]:
