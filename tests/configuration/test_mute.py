@@ -333,3 +333,14 @@ def with_file(site: Site, format: str, text: str, mute: MuteSpec) -> CarriedConf
     files = (*configuration._recipe.configuration, spec)
     configuration._recipe = replace(configuration._recipe, configuration=files)
     return configuration
+
+
+def test_files_of_ours_have_no_settings(site: Site) -> None:
+    """A file with a password that we put beside the configuration has no format, and stays as it
+    is in the rehearsal."""
+    configuration = carried(site)
+    configuration._also = lambda new: {str(site.old.config / ".main.passfile"): b"planted-smtp\n"}
+    for muted in (False, True):
+        rendering = configuration.render(site.new, muted=muted)
+        assert rendering.files[str(site.old.config / ".main.passfile")][0] == b"planted-smtp\n"
+        assert failing(rendering) == []

@@ -89,9 +89,19 @@ def site(tmp_path: Path, sink: Sink, request: pytest.FixtureRequest) -> Iterator
 def post(address: Address, name: str) -> None:
     """Write a note, so that a mail goes out."""
     connection = http.client.HTTPConnection(address.host, address.port, timeout=30)
+    eventually(lambda: connected(connection))
     connection.request("POST", "/notes", json.dumps({"id": name, "text": name}))
     assert connection.getresponse().status == 201
     connection.close()
+
+
+def connected(connection: http.client.HTTPConnection) -> bool:
+    """Whether it could connect: a machine that is busy was seen to reset it once."""
+    try:
+        connection.connect()
+    except ConnectionError:
+        return False
+    return True
 
 
 def in_the_copy(site: Site, read: dict[str, str]) -> None:

@@ -128,8 +128,8 @@ class CarriedConfiguration:
         )
         if not muted:
             return plain
-        named = self._by_name(plain.files, sources)
-        paths = {name: path for name, (path, _) in named.items()}
+        named = self._by_name(plain.files, sources)  # among them files of ours, of no format
+        paths = {name: path for name, (path, _) in named.items() if path in formats}
         kinds = {name: formats[path] for name, path in paths.items()}
         active = self._active(plain)
         return overlaid(plain, active, paths, kinds, found_by, self._fingerprints)
