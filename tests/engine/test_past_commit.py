@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -53,6 +54,24 @@ def test_what_does_not_hold_is_not_done(make_site: Callable[..., Site]) -> None:
     assert "seen nobody" in caught.value.what
     assert caught.value.now
     assert ended(site.journal) == []
+    assert settle(site.journal, site.again, {Run.CUTOVER: [step]}) is Run.CUTOVER
+    assert ended(site.journal) == ["done"]
+
+
+def test_the_last_record_does_not_go(make_site: Callable[..., Site]) -> None:
+    """It is not called refused: the commit point was passed.  The next run writes it."""
+    site = make_site().wired()
+    work, step = site.begin(Run.CUTOVER), Switching()
+    step.finished = 1
+    plan = Plan(work.old.installation, work.new.installation, (), {})
+    refuses = "create trigger full before insert on entry when new.kind = '{}' begin select {}; end"
+    with sqlite3.connect(site.manifest.state / "journal.db") as db:
+        db.execute(refuses.format("run-ended", "raise(abort, 'disk full')"))
+    with pytest.raises(RecoveryFailed) as caught:
+        run_all(work, [step], plan)
+    assert (caught.value.code, ended(site.journal)) == ("not-finished", [])
+    with sqlite3.connect(site.manifest.state / "journal.db") as db:
+        db.execute("drop trigger full")
     assert settle(site.journal, site.again, {Run.CUTOVER: [step]}) is Run.CUTOVER
     assert ended(site.journal) == ["done"]
 

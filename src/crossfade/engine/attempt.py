@@ -141,6 +141,7 @@ def _finish(work: AttemptWork, last: Step) -> None:
         if not isinstance(last, Committing):
             raise Failed("not-finished", f"Step {last.name} has no commit point.")
         prove(work, last, lambda: last.finish(work))
+        work.journal.append(work.label, work.run, "run-ended", {"outcome": "done"})
     except Exception as trouble:
         raise RecoveryFailed(
             "not-finished",
@@ -149,7 +150,6 @@ def _finish(work: AttemptWork, last: Step) -> None:
             now=_now(work),
             next=f"crossfade {VERBS[work.run]}   (goes on from here)",
         ) from trouble
-    work.journal.append(work.label, work.run, "run-ended", {"outcome": "done"})
     finished(work)
 
 
