@@ -18,12 +18,16 @@ import signal
 import ssl
 import sys
 import time
+from typing import Any
 
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 class Load:
     """What is sent to one address, and what came of it."""
+
+    patience = 60.0
+    """Seconds after which a request that was not answered has failed."""
 
     def __init__(self, host: str, port: int, seed: int, certificate: str = "") -> None:
         self.host, self.port = host, port
@@ -42,7 +46,7 @@ class Load:
         """Send one request and check its answer."""
         started = time.monotonic()
         try:
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(self.patience):
                 await self._request(number)
         except Exception as error:  # noqa: BLE001 - every kind of error is a failure
             self.failures.append(f"{number}: {type(error).__name__}: {error}")
@@ -89,25 +93,34 @@ class Load:
         for _, writer in self.idle:
             writer.close()
 
+    def report(self) -> dict[str, Any]:
+        """What came of it."""
+        return {
+            "sent": self.sent,
+            "posts": self.posts,
+            "failed": len(self.failures),
+            "failures": self.failures[:50],
+            "longest": round(self.longest, 3),
+        }
 
-async def main(
-    host: str, port: str, rate: str, seconds: str, seed: str, certificate: str = ""
-) -> None:
-    """Run the load that the command line asks for."""
+
+async def _run(load: Load, rate: float, seconds: float) -> None:
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, setattr, load, "over", True)
+    await load.run(rate, seconds)
+
+
+def serve_load(load: Load, rate: float, seconds: float) -> None:
+    """Run it, until SIGTERM at the latest, and print its report."""
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a hold keeps many connections
-    load = Load(host, int(port), int(seed), certificate)
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, setattr, load, "over", True)
-    await load.run(float(rate), float(seconds))
-    result = {
-        "sent": load.sent,
-        "posts": load.posts,
-        "failed": len(load.failures),
-        "failures": load.failures[:50],
-        "longest": round(load.longest, 3),
-    }
-    sys.stdout.write(json.dumps(result) + "\n")
+    asyncio.run(_run(load, rate, seconds))
+    sys.stdout.write(json.dumps(load.report()) + "\n")
+
+
+def main(host: str, port: str, rate: str, seconds: str, seed: str, certificate: str = "") -> None:
+    """Run the load that the command line asks for."""
+    serve_load(Load(host, int(port), int(seed), certificate), float(rate), float(seconds))
 
 
 if __name__ == "__main__":
-    asyncio.run(main(*sys.argv[1:]))
+    main(*sys.argv[1:])

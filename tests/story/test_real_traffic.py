@@ -20,6 +20,7 @@ from tests.testbed.fronts import KINDS, beyond_reloads, web_server
 from tests.testbed.machines import machine
 from tests.testbed.nameservers import Bind, Knot
 from tests.testbed.real import RealSite, Where, app_image
+from tests.testbed.steady import steady
 
 from crossfade.demo.load import Load
 from crossfade.demo.mlflow import Mlflow
@@ -31,6 +32,8 @@ pytestmark = [pytest.mark.synapse, pytest.mark.timeout(1800)]
 
 _LOG = logging.getLogger(__name__)
 _ROUNDS = 3
+_RATE = 200
+"""Requests a second, those of the demo's own client among them."""
 _FRONTS = ("haproxy", *KINDS, "redirect", "redirect-behind-apache", "dns")
 Fronted = tuple[RealSite, Address, str]
 
@@ -39,7 +42,7 @@ Fronted = tuple[RealSite, Address, str]
 def fronted(request: pytest.FixtureRequest, engine: Engine, tmp_path: Path) -> Iterator[Fronted]:
     """An application at its old version, with what leads users to it, and where they come."""
     application, kind = request.param.split()
-    subject: Subject = Synapse(rate=50) if application == "synapse" else Mlflow()
+    subject: Subject = Synapse(rate=20) if application == "synapse" else Mlflow()
     with ExitStack() as stack:
         places: tuple[Where, Where] = "container", "container"
         if application == "synapse":
@@ -104,9 +107,9 @@ def _out_of_the_way(site: RealSite) -> None:
     site.run("gate", "remove", "--yes")
 
 
-def failed_by_us(load: Load, kind: str) -> list[str]:
+def failed_by_us(failures: list[str], kind: str) -> list[str]:
     """The failures but those of a web server's own reload."""
-    return beyond_reloads(load.failures, kind, reloads=1) if kind in KINDS else load.failures
+    return beyond_reloads(failures, kind, reloads=1) if kind in KINDS else failures
 
 
 def test_three_in_a_row(fronted: Fronted) -> None:
@@ -123,22 +126,28 @@ def test_three_in_a_row(fronted: Fronted) -> None:
             return Load(users, client, subject.rate, first=first)
 
         downloads = Downloads(users, *big)
-        with downloads, load(subject.client(), 200_000 * number) as there:
+        more = steady(users, subject, _RATE - subject.rate, first=1_000_000 * number)
+        with downloads, more as most, load(subject.client(), 200_000 * number) as there:
             site.run("cutover", "--yes", timeout=900)
             assert live(site) == "new"
-        gap = f"longest gap {there.longest_gap:.2f} s"
-        failed = f"{len(there.failures)} failed, {downloads.came} downloads"
-        _LOG.warning("%s, %d: %d requests, %s, %s", kind, number, there.total, failed, gap)
+        failures = there.failures + most.failures
+        _LOG.warning(
+            *("%s, %d: %d requests, %d written, %d failed, %d downloads, longest gap %.2f s",),
+            *(kind, number, there.total + most.sent, there.client.acknowledged + len(most.written)),
+            *(len(failures), downloads.came, there.longest_gap),
+        )
         assert downloads.failures == []
         assert downloads.came > 2
-        assert failed_by_us(there, kind) == []
+        assert failed_by_us(failures, kind) == []
         state = site.wired().traffic.look()
         assert state is not None
         assert state.served_after_drain == 0
         assert there.found() == there.client.acknowledged > 50
+        assert most.lost() == []
+        assert len(most.written) > 1000
         if number + 1 < _ROUNDS:
             with load(only_writes(subject.client()), 200_000 * number + 100_000) as back:
                 site.run("rollback", "--yes", "--accept-loss", timeout=900)
                 assert live(site) == "old"
-            assert failed_by_us(back, kind) == []
+            assert failed_by_us(back.failures, kind) == []
             assert back.client.acknowledged - back.found() <= exported(site)
