@@ -195,3 +195,51 @@ def test_scan_finds_what_is_ours(site: Site) -> None:
     shown = site.run("config", "scan")
     assert "looked at" in shown.out
     assert "planted-secret" not in result.out + shown.out
+
+
+def test_what_only_the_manifest_names(tmp_path: Path) -> None:
+    """Files that no recipe knows are told first; named in the manifest they come over, with their
+    places, and so does a tree that the recipe's own file leads to.  An edit of one that comes while
+    the cutover runs takes it back."""
+    with site_at(tmp_path / "site") as site:
+        (site.data / "pages").mkdir()
+        (site.data / "pages" / "welcome.html").write_text("Welcome!")
+        (site.data / "bridge.yml").write_text(f"# ours\nlisten: {site.old}\nkey: 4712\n")
+        (site.data / "terms.txt").write_text("Be kind.\n")
+        file = site.data / "notes.yaml"
+        file.write_text(file.read_text(encoding="utf-8") + f"pages: {site.data}/pages\n")
+        told = site.run("config", "plan", ok=False)
+        assert told.code == 4
+        assert "still in notes.yaml:7 pages" in told.out
+        assert "bridge.yml: it lies in the old side's configuration directory" in told.out
+        assert "name it under configuration in crossfade.yaml" in told.out
+        site.write_manifest(extra=OWN)
+        site.start()
+        site.run("rehearse")
+        late = {"cutover.stop.before-act": lambda: has_text(site.data / "terms.txt", "Be nice.\n")}
+        with Moments(site.directory, late) as moments:
+            result = site.run("cutover", "--yes", ok=False, env=moments.environment)
+        assert (result.code, site.version()) == (5, "1.0")
+        assert "terms.txt" in result.err
+        site.run("rehearse")
+        site.run("cutover", "--yes")
+        new = site.directory / "new"
+        assert (new / "bridge.yml").read_text() == f"# ours\nlisten: {site.new}\nkey: 4712\n"
+        assert (new / "terms.txt").read_text() == "Be nice.\n"
+        assert (new / "pages" / "welcome.html").read_text() == "Welcome!"
+        assert new_settings(site)["pages"] == str(new / "pages")
+
+
+OWN = """\
+configuration:
+  - {path: notes.yaml, rewrite: [{key: pages, to: path}]}
+  - {path: bridge.yml, rewrite: [{key: listen, to: address, required: true}]}
+  - {path: terms.txt}
+files:
+  - {name: pages, path: pages}
+"""
+
+
+def has_text(path: Path, text: str) -> None:
+    """Somebody edits a file."""
+    path.write_text(text, encoding="utf-8")

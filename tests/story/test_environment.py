@@ -106,7 +106,7 @@ def test_files_that_nobody_named(site: Site) -> None:
     verdicts = {one["file"]: one for one in site.run("config", "plan", "--json", ok=False).json}
     stays = verdicts[str(site.data / "extra.yaml")]
     assert (stays["verdict"], stays["setting"]) == ("out-of-scope", [])
-    assert "bring it to the new side yourself" in stays["why"]
+    assert "name it under configuration in crossfade.yaml" in stays["why"]
     shown = site.run("config", "plan", ok=False).out
     assert "OUT OF SCOPE (1)" in shown
     assert f"{site.data}/extra.yaml: it lies in the old side's configuration directory" in shown

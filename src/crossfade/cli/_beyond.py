@@ -18,7 +18,8 @@ __all__ = ["found_on", "out_of_scope", "with_the_rest"]
 
 _TOLD = ("unit", "proxy", "database", "jobs")
 """Components of which something else says what becomes of them."""
-_NEXT = "bring it to the new side yourself, or add it to the recipe's configuration"
+_BRING = "bring it to the new side yourself"
+_NAME = "name it under configuration in crossfade.yaml, or its directory under files"
 
 
 def found_on(site: WiredSite, work: Work) -> Inventory:
@@ -59,14 +60,14 @@ def out_of_scope(
     known = {Path(one.file) for one in rendering.settings}
     known |= {Path(name) for name in rendering.sources.values()}
     return tuple(
-        Judgement(one.name, (), "out-of-scope", f"{why}, and no recipe names it: {_NEXT}")
-        for one, why in _candidates(found, old)
+        Judgement(one.name, (), "out-of-scope", f"{why}, and nothing brings it: {next}")
+        for one, why, next in _candidates(found, old)
         if not any(_within(Path(one.name), part) for part in known | parts)
     )
 
 
-def _candidates(found: Inventory, old: Installation) -> Iterator[tuple[Found, str]]:
-    """Each with why it may matter."""
+def _candidates(found: Inventory, old: Installation) -> Iterator[tuple[Found, str, str]]:
+    """Each with why it may matter, and what may be done."""
     from crossfade.finding import Kind
 
     kinds = (Kind.MODIFIED, Kind.ADDED, Kind.OVERLAY, Kind.ASSET)
@@ -74,10 +75,10 @@ def _candidates(found: Inventory, old: Installation) -> Iterator[tuple[Found, st
         if one.component in _TOLD or _within(Path(one.name), old.root):
             continue
         if _within(Path(one.name), old.config):
-            yield one, "it lies in the old side's configuration directory"
+            yield one, "it lies in the old side's configuration directory", _NAME
         elif detectors := {seen.detector for seen in one.evidence} & {"references", "runtime"}:
             which = "configuration refers to it" if "references" in detectors else "it is in use"
-            yield one, which
+            yield one, which, _BRING
 
 
 def _within(path: Path, part: Path) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -175,6 +176,8 @@ class CarriedConfiguration:
                 path = Path(text)
                 if path not in found:
                     found[path] = Source(spec, path, key, reader.read(path))
+                elif spec.format == found[path].spec.format:
+                    found[path] = replace(found[path], spec=found[path].spec.with_rules(spec))
         return list(found.values())
 
     def _findings(

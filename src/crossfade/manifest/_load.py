@@ -16,6 +16,7 @@ from crossfade.manifest._databases import (
     with_recipe,
 )
 from crossfade.manifest._machine import marked
+from crossfade.manifest._own import with_own
 from crossfade.manifest._rules import rule_complaints
 from crossfade.manifest._spec import (
     BackupSpec,
@@ -95,7 +96,7 @@ def _manifest(document: Document, path: Path) -> Manifest:
     if new.host == old.host and new.service.unit == old.service.unit:
         new = replace(new, service=_named_apart(new, application.application))
     limits = data.get("limits", {})
-    recipe = chosen(application, old.databases, new.databases)
+    recipe = with_own(chosen(application, old.databases, new.databases), data)
     rehearsal = _rehearsal(data["new"]["rehearsal"], new, base, state)
     old, new, rehearsal = (
         replace(side, databases=with_recipe(recipe, side.databases))

@@ -14,6 +14,7 @@ from crossfade.manifest._dns import dns_complaints
 from crossfade.manifest._front import front_complaints
 from crossfade.manifest._images import is_pinned
 from crossfade.manifest._machine import PLACE, of_side
+from crossfade.manifest._own import own_complaints
 from crossfade.manifest._secrets import holds_userinfo, is_reference
 from crossfade.manifest._spec import HostSpec, Manifest, SideSpec
 from crossfade.manifest._traffic import traffic_complaints
@@ -48,6 +49,10 @@ def rule_complaints(document: Document, manifest: Manifest) -> list[Complaint]:
         *_backup_complaints(document, manifest),
         *(_complaint(document, keys, text) for keys, text in _database_complaints(manifest)),
         *(_complaint(document, keys, text) for keys, text in dns_complaints(document.data)),
+        *(
+            _complaint(document, *one)
+            for one in own_complaints(_value(document, ()), manifest.recipe)
+        ),
         *(
             _complaint(document, *found)
             for found in traffic_complaints(document.data, manifest.recipe)

@@ -35,7 +35,17 @@ from crossfade.recipes._spec import (
 from crossfade.recipes._validate import complain, load_schema, parse
 from crossfade.recipes._yaml import Complaint, Document, Keys, dotted
 
-__all__ = ["check_spec", "load", "names", "placeholder_complaints"]
+__all__ = [
+    "LEADS_OUT",
+    "OPAQUE",
+    "check_spec",
+    "configuration_spec",
+    "leads_out",
+    "load",
+    "names",
+    "part_spec",
+    "placeholder_complaints",
+]
 
 Data = Mapping[str, Any]
 
@@ -47,10 +57,12 @@ _FILLED = frozenset(
         *("equals", "contains", "headers", "stock"),
     )
 )
-_OPAQUE = {
+OPAQUE = {
     "rewrite": "cannot be done in an opaque file",
     "stock": "is for a file that is read, and an opaque file is taken whole",
 }
+"""What may not be said of an opaque file, and why."""
+LEADS_OUT = "must be relative and stay inside its directory"
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]*\Z")
 
 
@@ -156,10 +168,8 @@ def _rule_complaints(document: Document) -> Iterator[Complaint]:
         seen: set[str] = set()
         for index, item in enumerate(data.get(section, ())):
             keys: Keys = (section, index)
-            path = PurePosixPath(item.get("path", "."))
-            if path.is_absolute() or ".." in path.parts:
-                text = "must be relative and stay inside its directory"
-                yield Complaint(document.line((*keys, "path")), dotted((*keys, "path")), text)
+            if leads_out(item.get("path", ".")):
+                yield Complaint(document.line((*keys, "path")), dotted((*keys, "path")), LEADS_OUT)
             server = section == "databases" and item["driver"] in SERVER_DRIVERS
             if section != "configuration" and server is ("path" in item):
                 text = "is for databases in files" if server else "is missing"
@@ -169,10 +179,16 @@ def _rule_complaints(document: Document) -> Iterator[Complaint]:
                 text = "is a name that was used before"
                 yield Complaint(document.line((*keys, "name")), dotted((*keys, "name")), text)
             seen.add(name)
-            for word, text in _OPAQUE.items() if item.get("format") == "opaque" else ():
+            for word, text in OPAQUE.items() if item.get("format") == "opaque" else ():
                 if item.get(word):
                     place: Keys = (*keys, word)
                     yield Complaint(document.line(place), dotted(place), text)
+
+
+def leads_out(path: str) -> bool:
+    """Whether a path does not stay inside the directory that it is relative to."""
+    pure = PurePosixPath(path)
+    return pure.is_absolute() or ".." in pure.parts
 
 
 def _option_complaints(document: Document, install: Data) -> Iterator[Complaint]:
@@ -230,9 +246,9 @@ def _recipe(document: Document, path: Path) -> Recipe:
             )
             for item in data.get("requires", ())
         ),
-        configuration=tuple(_configuration(item) for item in data.get("configuration", ())),
-        databases=tuple(_part(item) for item in data.get("databases", ())),
-        files=tuple(_part(item) for item in data.get("files", ())),
+        configuration=tuple(configuration_spec(item) for item in data.get("configuration", ())),
+        databases=tuple(part_spec(item) for item in data.get("databases", ())),
+        files=tuple(part_spec(item) for item in data.get("files", ())),
         writes_on_reads=data.get("writes_on_reads", ""),
         stock=_stock(data),
         canaries=tuple(
@@ -264,7 +280,8 @@ def _references(item: Data) -> tuple[KeyReference, ...]:
     return tuple(KeyReference(one["file"], one["key"]) for one in _list(item.get("path_from", [])))
 
 
-def _configuration(item: Data) -> ConfigurationSpec:
+def configuration_spec(item: Data) -> ConfigurationSpec:
+    """A configuration file as the schemas describe it."""
     identity = item.get("identity", [])
     return ConfigurationSpec(
         format=item["format"],
@@ -296,7 +313,8 @@ def _stock(data: Data) -> StockSpec | None:
     )
 
 
-def _part(item: Data) -> PartSpec:
+def part_spec(item: Data) -> PartSpec:
+    """A database or a tree as the schemas describe it."""
     return PartSpec(
         item["name"],
         item["driver"],

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 __all__ = [
@@ -235,6 +235,13 @@ class ConfigurationSpec:
     identity: tuple[str, ...] | bool = ()
     stock: str = ""
     checked_by: tuple[str, ...] = ()
+
+    def with_rules(self, more: ConfigurationSpec) -> ConfigurationSpec:
+        """This one with what another says of the same file; the other's rules come first."""
+        keys: tuple[str, ...] | bool = True
+        if self.identity is not True and more.identity is not True:
+            keys = (*(more.identity or ()), *(self.identity or ()))
+        return replace(self, rewrite=(*more.rewrite, *self.rewrite), identity=keys)
 
 
 @dataclass(frozen=True, slots=True)
