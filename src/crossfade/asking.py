@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
-from crossfade.manifest import TlsSpec, resolve
+from crossfade.manifest import TlsSpec, TrafficSpec, resolve
 from crossfade.model import Installation
-from crossfade.ports import Check, Configuration, Host, Parts
+from crossfade.ports import Check, Configuration, Host, Parts, Traffic
 from crossfade.recipes import CheckSpec, Recipe, fill
 
 if TYPE_CHECKING:
     from crossfade.drivers.checks.telling import Teller
 
-__all__ = ["canaries", "check", "checkers", "installed_version"]
+__all__ = ["answers", "canaries", "check", "checkers", "installed_version"]
 
 
 def installed_version(spec: CheckSpec | None, there: Installation, host: Host) -> Check:
@@ -60,6 +61,22 @@ def check(spec: CheckSpec, there: Installation, host: Host, tls: TlsSpec | None 
         timeout=spec.timeout,
     )
     return HttpCheck(spec.name or "health", there.address, question, tls)
+
+
+def answers(spec: TrafficSpec, traffic: Traffic, old: Parts, new: Parts) -> Check:
+    """Whether the new side answers to the names that users ask for: those that the operator says,
+    or else those of the manifest's other parts, and those that the gate has seen."""
+    from crossfade.drivers.checks.names import NamesCheck
+
+    def names() -> Sequence[str]:
+        if spec.names is not None:
+            return spec.names
+        said = [urlsplit(spec.front.url).netloc] if spec.front else []
+        said += [one.name for one in spec.dns.names] if spec.dns else []
+        state = traffic.look()
+        return [*said, *(state.names if state else ())]
+
+    return NamesCheck(names, old.checks, new.checks)
 
 
 def canaries(

@@ -124,6 +124,16 @@ class Machines:
             self._hosts[spec.host] = host
         return self._hosts[spec.host]
 
+    def bare(self, spec: SideSpec) -> Host:
+        """The new side's program alone, without its data, as it can be asked before its container
+        is made."""
+        name = f"{spec.host.destination}-stock"
+        host: DockerHost = driver("hosts", "docker")(
+            name, socket=spec.host.socket, helper_image=spec.host.image, upgrade=self.label
+        )
+        atexit.register(host.close)
+        return host
+
     def _docker(self, spec: SideSpec, process: ProcessSpec, host: Host | None) -> DockerService:
         """The container of a side as a service."""
         old, mine = self.manifest.old, spec.host

@@ -220,9 +220,9 @@ class WiredSite:
         def environment(there: Installation) -> dict[str, str]:
             return self.machines.resolved_environment(specs[there.side], there)
 
-        # a container that is not made yet cannot be asked for its stock, in the rehearsal least
-        merges = manifest.new.host.driver != "docker"
-        judge = judge_of(recipe, old.installation, sides, manifest.state, merges=merges)
+        if new.host.driver == "docker":  # its container is made with what is asked for
+            sides[Side.NEW] = self.machines.bare(new), there.installation
+        judge = judge_of(recipe, old.installation, sides, manifest.state)
         configuration = CarriedConfiguration(
             recipe,
             old.installation,
@@ -254,6 +254,7 @@ class WiredSite:
             front=self.front,
             canaries=asking.canaries(recipe, old, there, environment),
             checkers=asking.checkers(recipe, there, configuration, environment),
+            answers=asking.answers(manifest.traffic, self.traffic, old, there),
             teller=self.teller,
         )
 

@@ -7,12 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from tests.testbed.client import Client
 from tests.testbed.composed import composed_site_at
 from tests.testbed.contained import ContainedSite, contained_site_at
 from tests.testbed.engine import Engine
 from tests.testbed.machines import Machine
 from tests.testbed.site import Site, eventually
+from tests.testbed.stocked import stocked_recipe
 
 from crossfade.model import Side
 
@@ -106,6 +108,30 @@ def test_forward_back_and_forward_again(site: ContainedSite) -> None:
     assert site.version() == "2.0"
     assert mine(site) == site.after_retire()
     assert listed(site) == {k: mine(site)[k] - before[k] for k in before}
+
+
+def test_in_the_new_versions_text(engine: Engine, tmp_path: Path) -> None:
+    """A container's settings go into the text that the new image makes, which nothing of the
+    new side has to be there for: ``config plan`` knows it, and leaves nothing at the engine."""
+    with contained_site_at(tmp_path / "site", engine, recipe=stocked_recipe()) as site:
+        file = f"{site.data}/notes.yaml"
+        add = f"printf 'page: 20\\nmotd: ours\\n' >> {file}"
+        engine.docker("exec", site.containers()[Side.OLD], "sh", "-c", add)
+        before = mine(site)
+        told = {
+            tuple(v["setting"]): v["verdict"] for v in site.run("config", "plan", "--json").json
+        }
+        assert (told[("motd",)], told[("page",)]) == ("carried", "kept-new")
+        site.run("rehearse")
+        assert mine(site) == before
+        with Client(site.gate) as client:
+            site.run("cutover", "--yes")
+        assert (client.failures, client.lost(site.gate)) == ([], set())
+        text = engine.docker("exec", site.containers()[Side.NEW], "cat", file)
+        assert text.startswith("# Notes, version 2\n")
+        settings = yaml.safe_load(text)
+        assert (settings["motd"], settings["page"], settings["theme"]) == ("ours", 25, "light")
+        assert settings["secret_key"] == "planted-secret-4711"
 
 
 def test_killed_run_leaves_nothing_unknown(engine: Engine, tmp_path: Path) -> None:

@@ -208,7 +208,13 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         app, path = self.server.app, self.path
         app.asked += path.startswith("/notes/")
-        if app.broken in ("users", "host") and path.startswith("/notes/"):
+        if (
+            app.broken == "names"
+            and "127." not in self.headers.get("Host", "")
+            and path != "/health"
+        ):
+            self.answer(403, {"error": "broken on purpose"})
+        elif app.broken in ("users", "host") and path.startswith("/notes/"):
             self.answer(500 if app.broken == "users" else 403, {"error": "broken on purpose"})
         elif path == "/health":
             sick = app.broken == "500" or (app.broken == "sick" and app.asked > 20)

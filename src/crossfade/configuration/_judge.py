@@ -261,12 +261,9 @@ def judge_of(
     old: Installation,
     sides: Mapping[Side, tuple[Host, Installation]],
     state: FilePath,
-    *,
-    merges: bool = True,
 ) -> Judge:
-    """The judge of a site.  It merges no file without ``merges``, or where the recipe knows no
-    stock."""
+    """The judge of a site.  It merges no file where the recipe knows no stock."""
     place = state / "configuration"
-    known = merges and any(spec.stock for spec in recipe.configuration)
+    known = any(spec.stock for spec in recipe.configuration)
     stock = Stock(recipe, old, sides, place / "stock") if known else None
     return Judge(stock, Decisions(place / "decisions.toml"))

@@ -68,6 +68,7 @@ class AttemptWork:
     front: Front | None = None
     canaries: Sequence[Check] = ()
     checkers: Sequence[Check] = ()
+    answers: Check | None = None
     teller: Teller = field(default_factory=Silent)
     accepted: frozenset[str] = frozenset()
     names: Names | None = None

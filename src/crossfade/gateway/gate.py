@@ -20,6 +20,7 @@ from crossfade.gateway.fields import Headers
 from crossfade.gateway.late import LateComers
 from crossfade.gateway.limits import Limits
 from crossfade.gateway.measures import Measures
+from crossfade.gateway.names import AskedNames
 from crossfade.gateway.pause import Counters, GateState
 from crossfade.gateway.record import Recorder
 from crossfade.gateway.relay import Relay
@@ -65,6 +66,7 @@ class Gate:
         self.first_write = asyncio.Event()  # the first since the switch: going back has a price now
         self.limits = limits
         self.late = late or LateComers()
+        self.names = AskedNames()
         self.tls = tls
         self.scheme = b"https" if tls else b"http"
         self.generation = 0
@@ -95,6 +97,7 @@ class Gate:
     def admit(self, exchange: Exchange) -> None:
         """A request has come: send it on, or let it wait behind those that wait already."""
         self.counters.total += 1
+        self.names.add(exchange.head.host)
         if self.late.since:
             self.late.add(exchange)
         self._numbers += 1

@@ -124,6 +124,7 @@ class Keeper:
             "metrics": self.metrics_at and str(self.metrics_at),
             "late_since": gate.late.since,
             "late": gate.late.as_json(),
+            "names": gate.names.commonest(),
             "listen": str(self._listen),
             "certificate": str(gate.tls.certificate) if gate.tls else None,
         }

@@ -198,7 +198,8 @@ class TlsSpec:
 @dataclass(frozen=True, slots=True)
 class TrafficSpec:
     """The gate: its kind, where it listens for clients, and what its driver is told besides; the
-    web server before it, and the names that lead there; whether it lets reads pass in a pause."""
+    web server before it, and the names that lead there; whether it lets reads pass in a pause.
+    names are those that requests ask the application for; None where the operator did not say."""
 
     driver: str
     listen: Address
@@ -207,6 +208,7 @@ class TrafficSpec:
     front: FrontSpec | None = None
     dns: DnsSpec | None = None
     reads_in_pause: bool = False
+    names: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,6 +53,7 @@ def traffic_spec(data: Mapping[str, Any], base: Path, listen: Address) -> Traffi
         front=front_spec(data["front"], base) if "front" in data else None,
         dns=dns_spec(data["dns"]) if "dns" in data else None,
         reads_in_pause=data.get("reads_in_pause", False),
+        names=tuple(data["names"]) if "names" in data else None,
     )
 
 

@@ -216,7 +216,7 @@ class TrafficState:
     reads in flight that a hold lets pass (in_flight does not count them).  before_switch and
     since_switch are what was measured of the side before the last switch and of the one since, None
     where nobody did.  metrics is the address where the counters are handed out.  ports are those
-    whose connections are passed on as they are.
+    whose connections are passed on as they are.  names are those that requests asked for most.
     """
 
     side: Side
@@ -237,6 +237,7 @@ class TrafficState:
     ports: tuple[PortState, ...] = ()
     late: tuple[Late, ...] = ()
     late_since: float = 0.0
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

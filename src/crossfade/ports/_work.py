@@ -133,7 +133,8 @@ class Work(Protocol):
     outside a pause.  unmuted says that the operator accepts a rehearsal whose effects are not
     muted; accepted has the other named flags by which the operator skips a safety.  names are those
     in the DNS, if the site has some.  canaries seal with the old side's keys and read with the new
-    side's; checkers ask the new version about the files as a cutover has them.
+    side's; checkers ask the new version about the files as a cutover has them; answers asks the new
+    side under the names that users ask for.
     """
 
     run: Run
@@ -149,6 +150,7 @@ class Work(Protocol):
     configuration: Configuration
     canaries: Sequence[Check]
     checkers: Sequence[Check]
+    answers: Check | None
     dead_man: DeadMan
     backups: Backups
     limits: Limits

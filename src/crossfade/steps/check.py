@@ -30,7 +30,7 @@ def run(work: Work) -> Evidence:
     before = _canaries(work) + _checkers(work)
     with work.timed("prepare"):
         work.new.service.prepare()
-    findings = [*before, *carry_and_start(work)]
+    findings = [*before, *carry_and_start(work), *_names(work)]
     with work.timed("stop"):
         work.new.service.stop(work.limits.stop)
     running = work.new.service.look().running
@@ -68,6 +68,22 @@ def _checkers(work: Work) -> list[Finding]:
             raise Failed("configuration-not-taken", what, where=where, next=next)
         findings.append(finding)
     return findings
+
+
+def _names(work: Work) -> list[Finding]:
+    """Checks go to the side's address, users ask for a name.  Raises Failed where the new side
+    refuses one that the old side answers."""
+    if work.answers is None:
+        return []
+    finding = work.answers.run()
+    if not finding.holds:
+        what = "The new side refuses what the old one answers to users: they ask for a name."
+        next = (
+            "crossfade plan   (first allow the name in the new side's settings; if nobody asks the"
+        )
+        next += " application for it, say in traffic.names what they ask for)"
+        raise Failed("name-refused", what, where=finding.observed, next=next)
+    return [finding]
 
 
 def undo(work: Work) -> Evidence:

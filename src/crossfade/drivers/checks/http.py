@@ -58,6 +58,10 @@ class HttpCheck:
         self.question = question
         self._tls = tls
 
+    def asking(self, question: HttpQuestion) -> HttpCheck:
+        """Another question of this name to the same address."""
+        return HttpCheck(self.name, self.address, question, self._tls)
+
     def run(self) -> Finding:
         """Ask once.  An application that does not answer makes a finding that does not hold."""
         ask = self.question

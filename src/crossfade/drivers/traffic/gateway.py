@@ -313,6 +313,7 @@ def _state(answer: Mapping[str, Any]) -> TrafficState:
         ports=tuple(PortState.from_json(port) for port in answer.get("ports", ())),
         late=tuple(Late(**late) for late in answer.get("late", ())),  # an older gate has none
         late_since=answer.get("late_since", 0.0),
+        names=tuple(answer.get("names", ())),
     )
 
 
