@@ -58,6 +58,8 @@ class Machines:
     copy_rate: float | None = None
     taken: Mapping[str, str] = field(default_factory=dict)
     """Variables that the new side's service takes over from the old program."""
+    muted: Mapping[str, str] = field(default_factory=dict)
+    """Variables that silence the rehearsal's service, whatever else gives them."""
     _hosts: dict[HostSpec, Host] = field(default_factory=dict)
     _shown: list[tuple[Mapping[str, str], tuple[Endpoint, ...]]] = field(default_factory=list)
 
@@ -304,10 +306,11 @@ class Machines:
         """The service's environment; secrets stay references until the program is started."""
         given = {**self.manifest.recipe.service.environment, **spec.service.environment}
         taken = self.taken if spec != self.manifest.old else {}
-        return dict(taken) | {
+        known = dict(taken) | {
             name: value if is_reference(value) else fill(value, there.variables())
             for name, value in given.items()
         }
+        return {**known, **self.muted} if spec == self.manifest.rehearsal else known
 
     def resolved_environment(self, spec: SideSpec, there: Installation) -> dict[str, str]:
         """The same with the secrets themselves, for a program that is run at once."""

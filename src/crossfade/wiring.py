@@ -206,6 +206,7 @@ class WiredSite:
 
         manifest, recipe = self.manifest, self.manifest.recipe
         new = manifest.rehearsal if run is Run.REHEARSAL else manifest.new
+        self.machines.muted = {} if unmuted else recipe.muted_variables
         old = self.side(manifest.old, Side.OLD)
         around = self._around(old, new)
         self.machines.taken = around.taken()

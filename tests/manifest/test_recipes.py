@@ -207,8 +207,8 @@ effects:
             "{file: demo.yaml, key: mail, drop: true}, {file: demo.yaml, key: secret, drop: true}",
             "mute.1: is an identity key",
         ),
-        ("{file: demo.yaml, key: mail}", "must have one of value and drop"),
-        ("{file: demo.yaml, key: mail, drop: true, value: 1}", "must have one of value and drop"),
+        ("{file: demo.yaml, key: mail}", "one of value and drop"),
+        ("{file: demo.yaml, key: mail, drop: true, value: 1}", "one of value and drop"),
         ("{file: demo.yaml, key: mail, drop: false}", "mute.0.drop: must be one of True"),
         ('{file: demo.yaml, key: "mail.*", drop: true}', "must be names with dots between them"),
     ],
@@ -228,3 +228,54 @@ def test_mutes(tmp_path: Path, mute: str, says: str) -> None:
     assert caught.value.code == "recipe-invalid"
     assert "demo.yaml:12 effects.0.mute" in caught.value.where
     assert says in caught.value.where
+
+
+VARIABLE = """\
+effects:
+  - name: mail
+    what: sends mail
+    when: WHEN
+    mute: [MUTE]
+"""
+
+
+@pytest.mark.parametrize(
+    ("when", "mute", "says"),
+    [
+        ("{variable: MAIL}", "{variable: MAIL, value: ''}", ""),
+        ("{variable: MAIL, equals: 'on'}", "{variable: MAIL, value: 'off'}", ""),
+        ("{variable: MAIL}", "{variable: MAIL, value: 'x'}", "mute: does not silence its effect"),
+        ("{variable: MAIL}", "{variable: OTHER, value: ''}", "mute: does not silence its effect"),
+        ("{variable: MAIL}", "{variable: MAIL, drop: true}", "or variable with value"),
+        ("{variable: MAIL}", "{variable: MAIL, value: 0}", "mute.0: must be text in quotes"),
+        ("{variable: MAIL, equals: off}", "{variable: MAIL, value: ''}", "when: must be text in"),
+        (
+            "{variable: MAIL, key: mail}",
+            "{variable: MAIL, value: ''}",
+            "when: is about a variable, so file and key go",
+        ),
+        ("{key: mail}", "{variable: MAIL, value: ''}", "must have file and key, or variable"),
+        ("{variable: a-b}", "{variable: MAIL, value: ''}", "must be the name of a variable"),
+    ],
+)
+def test_muted_variables(tmp_path: Path, when: str, mute: str, says: str) -> None:
+    """As mutes of keys; what cannot be said of a variable is refused."""
+    before, _, after = RECIPE.partition("effects:\n")
+    rest = after.partition("configuration:\n")[2]
+    effect = VARIABLE.replace("WHEN", when).replace("MUTE", mute)
+    (tmp_path / "demo.yaml").write_text(f"{before}{effect}configuration:\n{rest}")
+    if not says:
+        assert load("demo.yaml", tmp_path).muted_variables.keys() == {"MAIL"}
+        return
+    with pytest.raises(UsageError) as caught:
+        load("demo.yaml", tmp_path)
+    assert says in str(caught.value.where)
+
+
+def test_requirements_ask_files(tmp_path: Path) -> None:
+    """What variables there will be is not known before anything is done."""
+    text = RECIPE + "requires: [{what: it sends mail, when: {variable: MAIL}}]\n"
+    (tmp_path / "demo.yaml").write_text(text)
+    with pytest.raises(UsageError) as caught:
+        load("demo.yaml", tmp_path)
+    assert "requires.0.when: must ask about a file" in str(caught.value.where)

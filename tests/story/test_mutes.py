@@ -37,9 +37,9 @@ CHECKED = "rehearsal.check.checks.before-act"
 class Sink:
     """Listens as a mail server does, and keeps what comes on each connection."""
 
-    def __init__(self) -> None:
+    def __init__(self, host: str = "127.0.0.2") -> None:
         (port,) = free_ports(1)
-        self.address = Address("127.0.0.2", port)
+        self.address = Address(host, port)
         self._server = socket.create_server((self.address.host, port), backlog=64)
         self.connections: list[str] = []
         self._thread = threading.Thread(target=self._serve, daemon=True)

@@ -271,11 +271,12 @@ class App:
         self.mail("started")
 
     def mail(self, text):
-        """To ``mail_server``, if there is one, with ``mail_password``."""
-        host, _, port = self.given.get("mail_server", "").rpartition(":")
+        """To ``mail_server``, if there is one, with ``mail_password``; or as variables say."""
+        server = self.given.get("mail_server") or os.environ.get("NOTES_MAIL_SERVER", "")
+        host, _, port = server.rpartition(":")
         if host:
             with socket.create_connection((host, int(port)), 10) as to:
-                password = self.given["mail_password"]
+                password = self.given.get("mail_password") or os.environ["NOTES_MAIL_PASSWORD"]
                 to.sendall(f"{self.given['listen']} {password} {text}\n".encode())
 
 

@@ -159,7 +159,7 @@ class CarriedConfiguration:
         return tuple(f"{effect.name}: {effect.what}" for effect in self._active(rendering))
 
     def _active(self, rendering: Rendering) -> list[EffectSpec]:
-        read = readings(self._by_name(rendering.files, rendering.sources))
+        read = readings(self._by_name(rendering.files, rendering.sources), rendering.variables)
         return [
             effect
             for effect in self._recipe.effects

@@ -1,4 +1,4 @@
-"""Evaluate a recipe's conditions on the rendered files.  What cannot be read is never assumed."""
+"""Evaluate a recipe's conditions on what was rendered.  What cannot be read is never assumed."""
 
 from __future__ import annotations
 
@@ -17,14 +17,23 @@ Readings = Callable[[Condition], list[bool]]
 
 
 class Unreadable(Exception):
-    """The file that a condition asks about is not there or cannot be parsed."""
+    """What a condition asks about is not there, cannot be parsed, or is not known."""
 
 
-def readings(files: Mapping[str, tuple[str, bytes]]) -> Readings:
-    """How to read values from files, given by their names in a recipe: path to show, and bytes."""
+def readings(
+    files: Mapping[str, tuple[str, bytes]], variables: Mapping[str, str] | None = None
+) -> Readings:
+    """How to read values from files, given by their names in a recipe: path to show, and bytes.
+    variables are those of the service that are known; what others are is not."""
+    known = variables or {}
     parsed: dict[str, ParsedFile] = {}
 
     def read(condition: Condition) -> list[bool]:
+        if condition.variable:
+            if condition.variable not in known:
+                raise Unreadable(condition.variable)
+            value = known[condition.variable]
+            return [value == condition.equals if condition.compares else value != ""]
         if condition.file not in parsed:
             parsed[condition.file] = _parse(files, condition)
         file = parsed[condition.file]

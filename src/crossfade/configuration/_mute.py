@@ -1,7 +1,8 @@
 """The rehearsal's overlay: settings that silence what the application does to the outside.
 
 It is put on top of a rendering that is merged and rewritten already, by editing spans of its text;
-the cutover's rendering never sees it.
+the cutover's rendering never sees it.  Variables of the service are only told here: they are in the
+environment of the rehearsal's side (``Recipe.muted_variables``).
 """
 
 from __future__ import annotations
@@ -73,8 +74,11 @@ def overlaid(
             del files[path]
             shown.append(f"--- {path}\n+++ (not in the rehearsal)\n")
             said.append(Muted(effect, Path(path).name, "", True))
+    by_variable = [(one, mute) for one in effects for mute in one.mute if mute.variable]
+    said += [Muted(one.name, *mute.place, taken_out=False) for one, mute in by_variable]
     return replace(
         rendering,
+        variables={mute.variable: str(mute.value) for _, mute in by_variable},
         files=files,
         difference="".join(shown),
         findings=tuple(findings),

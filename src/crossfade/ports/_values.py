@@ -287,8 +287,9 @@ class Judgement:
 class Muted:
     """A setting that a rehearsal has otherwise, so that an effect on the outside is silent.
 
-    file is its name in the recipe, key its names with dots between them; without one the whole file
-    is not there.  taken_out: the setting is not there; else it has a value of the recipe's."""
+    file is its name in the recipe (or "environment"), key its names with dots between them; without
+    one the whole file is not there.  taken_out: the setting is not there; else it has a value of
+    the recipe's."""
 
     effect: str
     file: str
@@ -314,7 +315,8 @@ class Rendering:
     settings are what was decided about files that are merged into the new version's; merged are
     those of ``files``.  All others, and one with an open question, are the old side's, whole.
     originals are the old side's files as they were read, by their path there.  mutes are the
-    settings that a rehearsal has otherwise; the cutover's rendering has none.
+    settings that a rehearsal has otherwise; the cutover's rendering has none.  variables are those
+    of its service that it has for that.
     """
 
     files: Mapping[str, tuple[bytes, int]]
@@ -325,6 +327,7 @@ class Rendering:
     merged: frozenset[str] = frozenset()
     originals: Mapping[str, bytes] = field(default_factory=dict)
     mutes: tuple[Muted, ...] = ()
+    variables: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def questions(self) -> tuple[Judgement, ...]:

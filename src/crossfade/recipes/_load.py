@@ -264,14 +264,26 @@ def _list(value: Any) -> Sequence[Any]:
 
 def _all(item: Data, word: str) -> tuple[Condition, ...]:
     return tuple(
-        Condition(one["file"], one["key"], "equals" in one, one.get("equals"))
+        Condition(
+            one.get("file", ""),
+            one.get("key", ""),
+            "equals" in one,
+            one.get("equals"),
+            variable=one.get("variable", ""),
+        )
         for one in _list(item.get(word, []))
     )
 
 
 def _mutes(item: Data) -> tuple[MuteSpec, ...]:
     return tuple(
-        MuteSpec(one["file"], one["key"], one.get("drop", False), one.get("value"))
+        MuteSpec(
+            one.get("file", ""),
+            one.get("key", ""),
+            one.get("drop", False),
+            one.get("value"),
+            one.get("variable", ""),
+        )
         for one in item.get("mute", ())
     )
 

@@ -81,7 +81,8 @@ class KeyReference:
 class Condition:
     """A question about a key: is it ``equals``, or (without ``compares``) is it set at all.
 
-    Set means present and neither null nor empty.  format is the file's.
+    Set means present and neither null nor empty.  format is the file's.  With ``variable`` it is
+    about that variable of the service; file and key are empty then.
     """
 
     file: str
@@ -89,16 +90,24 @@ class Condition:
     compares: bool = False
     equals: object = None
     format: str = "yaml"
+    variable: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class MuteSpec:
-    """A setting of the rehearsal alone: a key that gets ``value``, or is taken out (``drop``)."""
+    """A setting of the rehearsal alone: a key that gets ``value``, or is taken out (``drop``); or a
+    variable of its service that gets a text.  file and key are empty then."""
 
     file: str
     key: str
     drop: bool = False
     value: object = None
+    variable: str = ""
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """What it sets: a file and a key in it, or the environment and a variable."""
+        return ("environment", self.variable) if self.variable else (self.file, self.key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,3 +303,10 @@ class Recipe:
     writes_on_reads: str = ""
     stock: StockSpec | None = None
     canaries: tuple[CanarySpec, ...] = ()
+
+    @property
+    def muted_variables(self) -> dict[str, str]:
+        """The variables that mutes set.  A service may have them from many places, so they are set
+        for every effect, whether it is active or not."""
+        mutes = (mute for effect in self.effects for mute in effect.mute)
+        return {mute.variable: str(mute.value) for mute in mutes if mute.variable}
