@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import cast
 
@@ -16,6 +16,7 @@ from tests.story.test_machines import unlisted
 from tests.testbed.engine import Engine
 from tests.testbed.machines import Machine, added, leavings, machine
 from tests.testbed.real import RealSite, Where, app_image, real_site_at
+from tests.testbed.steady import Steady, steady
 
 from crossfade.demo.load import Load
 from crossfade.demo.mlflow import Mlflow
@@ -26,6 +27,8 @@ from crossfade.model import Side
 pytestmark = [pytest.mark.synapse, pytest.mark.timeout(1800)]
 
 _LOG = logging.getLogger(__name__)
+_RATE = 50
+"""Requests a second, those of the demo's own client among them."""
 
 STORIES = (
     "synapse here machine",
@@ -40,7 +43,7 @@ STORIES = (
 def site(request: pytest.FixtureRequest, engine: Engine, tmp_path: Path) -> Iterator[RealSite]:
     """An application at its old version, with data, and where it goes."""
     application, *places = request.param.split()
-    subject: Subject = Synapse(rate=50) if application == "synapse" else Mlflow()
+    subject: Subject = Synapse(rate=20) if application == "synapse" else Mlflow()
     with ExitStack() as stack:
         where: list[Where] = []
         for place in places:
@@ -67,21 +70,25 @@ def test_forward_back_and_forward_again(site: RealSite) -> None:
     def load(number: int, client: Client) -> Load:
         return Load(site.gate, client, subject.rate, first=100_000 * number)
 
-    with load(1, subject.client()) as first:
+    def more(number: int) -> AbstractContextManager[Steady]:
+        rate = _RATE - subject.rate
+        return steady(site.gate, subject, rate, first=1_000_000 * number)
+
+    with more(1) as others, load(1, subject.client()) as first:
         site.run("rehearse", timeout=900)
         site.run("cutover", "--yes", timeout=900)
         assert live(site) == "new"
-    whole(first)
+    whole(first, others)
     with load(2, only_writes(subject.client())) as second:
         site.run("rollback", "--yes", "--accept-loss", timeout=900)
         assert live(site) == "old"
     assert second.failures == [], "\n".join(second.failures)
     assert second.client.acknowledged - second.found() <= exported(site)
     as_listed(site, *before)
-    with load(3, subject.client()) as third:
+    with more(3) as others, load(3, subject.client()) as third:
         site.run("cutover", "--yes", timeout=900)
         assert live(site) == "new"
-    whole(third)
+    whole(third, others)
     site.run("retire", "--yes", timeout=900)
     assert live(site) == "new"
     as_listed(site, *before)
@@ -123,10 +130,11 @@ def live(site: RealSite) -> str:
     return str(site.run("status", "--json").json["live"])
 
 
-def whole(load: Load) -> None:
+def whole(load: Load, others: Steady) -> None:
     """Nothing failed and nothing is lost."""
     acknowledged = load.client.acknowledged
-    gap = f"longest gap {load.longest_gap:.2f} s"
-    _LOG.info("%d requests, %d writes, %s", load.total, acknowledged, gap)
-    assert load.failures == [], "\n".join(load.failures)
+    total, written = load.total + others.sent, acknowledged + len(others.written)
+    _LOG.info("%d requests, %d writes, longest gap %.2f s", total, written, load.longest_gap)
+    assert load.failures + others.failures == [], "\n".join(load.failures + others.failures)
     assert load.found() == acknowledged > 50
+    assert others.lost() == []
