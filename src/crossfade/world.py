@@ -20,9 +20,11 @@ def world(manifest: Manifest, work: Work) -> Mapping[str, str]:
     for parts in (work.old, work.new):
         parts.host.connect()
         parts.service.look()  # raises what would stop us from working with it
+    named = manifest.recipe  # with what only the manifest names
     seen = {
         "crossfade": crossfade.__version__,
         "recipe": sha256(manifest.recipe.source.read_bytes()).hexdigest()[:16],
+        "named": sha256(repr((named.configuration, named.files)).encode()).hexdigest()[:16],
         "checks": sha256(repr(manifest.checks).encode()).hexdigest()[:16],
         "listen": str(manifest.traffic.listen),
         "reads_in_pause": str(manifest.traffic.reads_in_pause),
