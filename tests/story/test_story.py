@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from tests.testbed.client import Client
+from tests.testbed.moments import Moments
 from tests.testbed.site import Site, eventually, tree_bytes
 
 Make = Callable[..., Site]
@@ -129,3 +132,22 @@ def test_dry_run_changes_nothing(make_site: Make) -> None:
         assert "going back after it costs" in site.run(*words, *extra).out
     assert not (site.directory / "app2").exists()
     assert site.run("status", "--json").json["runs"] == []
+
+
+def test_late_files_come_before_the_pause(make_site: Make) -> None:
+    """What was uploaded since the first copy comes over before requests are held."""
+    site = make_site(uploads=2)
+    site.run("rehearse")
+
+    def upload() -> None:
+        for number in range(100):
+            (site.data / "uploads" / f"late-{number}").write_bytes(b"late" * 1000)
+
+    with Moments(site.directory, {"cutover.stop.before-act": upload}) as moments:
+        site.run("cutover", "--yes", env=moments.environment)
+    with closing(site.wired().journal) as journal:
+        stop = [e for e in journal.entries(kind="step-done") if e["name"] == "stop"][-1]
+    payload = cast("dict[str, Any]", stop["payload"])
+    (nearer,) = (part for part in payload["parts"] if part["name"] == "nearer uploads")
+    assert nearer["began"] + nearer["seconds"] <= payload["details"]["pause_began"]
+    assert len(list((site.directory / "new" / "uploads").glob("late-*"))) == 100

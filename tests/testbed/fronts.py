@@ -53,7 +53,7 @@ worker_processes 2;
 daemon off;
 pid {d}/nginx.pid;
 error_log {d}/error.log notice;
-events {{ worker_connections 4096; }}
+events {{ worker_connections 16384; }}
 http {{
     access_log off;
     client_body_temp_path {d}/body; proxy_temp_path {d}/proxy; fastcgi_temp_path {d}/fastcgi;

@@ -106,7 +106,9 @@ def run(work: Work) -> Evidence:
     work.new.jobs.carry()
     led = _front.insert(work)
     reads = work.limits.reads
-    findings = led + begin(work, work.old, work.new, reads=reads)
+    findings = led + begin(
+        work, work.old, work.new, reads=reads, at_last=lambda: _bring_nearer(work)
+    )
     with beside(lambda: [] if reads else stopped(work.old)) as seen, work.timed("fence"):
         for database in work.old.databases.values():
             work.held.callback(database.fence().close)
@@ -129,6 +131,15 @@ def undo(work: Work) -> Evidence:
     else:
         findings = go_back(work, work.old, work.new)
     return Evidence(name, (*findings, *_front.take_back(work)))
+
+
+def _bring_nearer(work: Work) -> None:
+    """Files that came since the first copy, so that the pause has only those of a moment."""
+    for name, tree in work.old.files.items():
+        with work.timed(f"nearer {name}"):
+            tree.copy_to(work.new.files[name])
+            work.new.files[name].digest()
+            tree.digest()
 
 
 def positions(work: Work, without: Container[str] = ()) -> dict[str, str]:
