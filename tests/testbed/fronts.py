@@ -97,8 +97,8 @@ Mutex file:{d}
     # a held request has a thread of its own; where all are busy, kept connections are closed
     ThreadLimit 400
     ThreadsPerChild 400
-    ServerLimit 10
-    MaxRequestWorkers 4000
+    ServerLimit 20
+    MaxRequestWorkers 8000
     StartServers 2
 </IfModule>
 ListenBacklog 4096
