@@ -56,7 +56,9 @@ def test_wrong_key_changed_record_read_only_zone(tmp_path: Path) -> None:
         untouched(named)
 
 
-@pytest.mark.parametrize("kinds", [(Bind, Knot), (PowerDns, Bind)])
+@pytest.mark.parametrize(
+    "kinds", [pytest.param((Bind, Knot), marks=pytest.mark.whole), (PowerDns, Bind)]
+)
 def test_ttl_of_a_day(tmp_path: Path, kinds: tuple[type[Server], type[Server]]) -> None:
     """Refused with the time, before and after lowering; the operator may accept it, by name."""
     with named_site(tmp_path, kinds, ttl=86400) as named:

@@ -189,6 +189,7 @@ def test_a_way_that_is_cut(machines: Pair, hosts: Hosts, ends: int) -> None:
     assert left(machines) == []
 
 
+@pytest.mark.whole
 def test_the_machines_lose_sight_of_each_other(machines: Pair, hosts: Hosts) -> None:
     """In the middle nothing passes any more between them: the rest comes through this machine."""
     with contextlib.ExitStack() as stack, machines[0].counting(GATEWAY) as sent:
