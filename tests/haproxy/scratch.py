@@ -26,6 +26,7 @@ defaults
     timeout connect 5s
     timeout client 60s
     timeout server 60s
+    timeout queue 60s
     timeout tunnel 1h
     option idle-close-on-response
 
