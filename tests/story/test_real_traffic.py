@@ -49,6 +49,7 @@ def fronted(request: pytest.FixtureRequest, engine: Engine, tmp_path: Path) -> I
             image = app_image(engine, subject, Side.OLD)
             places = "here", stack.enter_context(machine(engine, tmp_path / "m", image=image))
         site = stack.enter_context(closing(RealSite(tmp_path / "site", subject, engine, *places)))
+        site.workers = 4  # as MLflow has them: a long download takes up one of them
         yield site, _stand_before(site, kind, tmp_path, stack), kind
 
 

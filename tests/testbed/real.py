@@ -138,6 +138,7 @@ class RealSite(Site):
         self.pair, self.manifest = None, directory / "crossfade.yaml"
         self.traffic: dict[str, Any] = {"listen": str(self.gate)}
         self.everywhere = False  # whether the old side listens at every address
+        self.workers = 1  # of the old MLflow; each serves one request at a time
         self.servers: dict[Side, _Reachable] = {}
         self.endpoints: dict[Side, Endpoint] = {}
         self.images = {
@@ -271,7 +272,7 @@ class RealSite(Site):
             ),
             "MLFLOW_SERVE_ARTIFACTS": "true",
             "MLFLOW_ARTIFACTS_DESTINATION": f"{self.home}/data/artifacts",
-            "MLFLOW_WORKERS": "1",
+            "MLFLOW_WORKERS": str(self.workers),
         }
 
     def _compose_up(self, volume: str, environment: Mapping[str, str]) -> None:
