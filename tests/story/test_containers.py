@@ -48,7 +48,9 @@ def listed(site: Site) -> dict[str, set[str]]:
     }
 
 
-@pytest.fixture(params=["container", "compose", "machine", "here"])
+@pytest.fixture(
+    params=["container", "compose", "machine", pytest.param("here", marks=pytest.mark.whole)]
+)
 def site(request: pytest.FixtureRequest, engine: Engine, tmp_path: Path) -> Iterator[ContainedSite]:
     """A site whose new side is a container, and the old one is one, or on a machine, or here; with
     Compose both are in a project."""

@@ -38,7 +38,9 @@ def _exactly_one(site: FarSite, live: Side) -> None:
     assert turns <= 3, "the two sides' jobs ran in turns"
 
 
-@pytest.fixture(params=["local to ssh", "ssh to ssh", "ssh to local"])
+@pytest.fixture(
+    params=["local to ssh", "ssh to ssh", pytest.param("ssh to local", marks=pytest.mark.whole)]
+)
 def sides(request: pytest.FixtureRequest, machines: Pair) -> tuple[Machine | None, Machine | None]:
     """Where the old side is, and the new one; None is this machine."""
     here, there = request.param.split(" to ")

@@ -109,6 +109,7 @@ def test_in_a_container(tmp_path: Path, sink: Sink, engine: Engine) -> None:
             cut_over_and_rehearsed_without(site, sink)
 
 
+@pytest.mark.whole
 def test_in_a_unit(
     make_far_site: Callable[..., FarSite], machines: tuple[Machine, Machine], sink: Sink
 ) -> None:
