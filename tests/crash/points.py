@@ -109,7 +109,7 @@ def _of(parts: _Parts) -> Points:
         "configure": (),
         "backup": ("keep", *parts.backup),
         "restore": restore,
-        "stop": ("prepare", "drain", "stop", "fence"),
+        "stop": ("prepare", "nearer-uploads", "drain", "stop", "fence"),
         "sync": carry,
         "switch": (
             "way-back",
