@@ -91,7 +91,7 @@ class _Real(Load):
 
     def report(self) -> dict[str, Any]:
         """What came of it, and every acknowledged write."""
-        return {**super().report(), "written": self.written}
+        return {**super().report(), "failures": self.failures, "written": self.written}
 
 
 async def _body(reader: asyncio.StreamReader, head: str) -> bytes:
