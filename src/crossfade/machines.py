@@ -107,24 +107,31 @@ class Machines:
     def _container(self, spec: SideSpec, there: Installation) -> Host:
         """The container of a side as a machine; one of ours is made at its first write."""
         if spec.host not in self._hosts:
-            ours = spec != self.manifest.old
-            environment = self.environment(spec, there)
-            process = process_spec(
-                self.manifest, spec, there, mark="", environment=environment, max_pause=0
-            )
-            maker = self._docker(spec, process, None) if ours else None
             host: DockerHost = driver("hosts", "docker")(
                 spec.host.destination,
                 socket=spec.host.socket,
-                secrets=lambda: self._secrets(process.environment, there.databases.values()),
+                secrets=lambda: self._secrets(
+                    self.environment(spec, there), there.databases.values()
+                ),
                 helper_image=spec.host.image,
                 upgrade=self.label,
-                make=maker.make if maker else None,
+                make=(lambda: self._make(spec, there)) if spec != self.manifest.old else None,
                 on_mounts=(spec.config, spec.data),
             )
             atexit.register(host.close)
             self._hosts[spec.host] = host
         return self._hosts[spec.host]
+
+    def _make(self, spec: SideSpec, there: Installation) -> None:
+        """Make the container of a side, with the environment that it has to have by now: what is
+        muted must not be what it was when the host was first asked for."""
+        process = process_spec(
+            *(self.manifest, spec, there),
+            mark="",
+            environment=self.environment(spec, there),
+            max_pause=0,
+        )
+        self._docker(spec, process, None).make()
 
     def bare(self, spec: SideSpec) -> Host:
         """The new side's program alone, without its data, as it can be asked before its container

@@ -206,10 +206,10 @@ class WiredSite:
 
         manifest, recipe = self.manifest, self.manifest.recipe
         new = manifest.rehearsal if run is Run.REHEARSAL else manifest.new
-        self.machines.muted = {} if unmuted else recipe.muted_variables
         old = self.side(manifest.old, Side.OLD)
         around = self._around(old, new)
         self.machines.taken = around.taken()
+        self.machines.muted = {} if unmuted else recipe.muted_variables
         there = self.side(new, Side.NEW, serves=run is Run.ROLLBACK)
         both = {Side.OLD: old, Side.NEW: there}
         directory = manifest.state / "upgrades" / self.upgrade / label
@@ -260,9 +260,10 @@ class WiredSite:
         )
 
     def _around(self, old: Joined, new: SideSpec) -> Surroundings:
-        """How the old program is run, for a new side."""
+        """How the old program is run, for a new side; of this nothing is muted, so that a rehearsal
+        asks what its cutover will."""
         spec, machines = self.manifest.old, self.machines
-        machines.taken = {}
+        machines.taken = machines.muted = {}
         given = [machines.environment(one, machines.at(one)) for one in (spec, new)]
         keep = self.manifest.state / "configuration"
         return Surroundings((spec, new), old.service, old.host, (given[0], given[1]), keep)

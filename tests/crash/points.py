@@ -109,7 +109,7 @@ def _of(parts: _Parts) -> Points:
         "configure": (),
         "backup": ("keep", *parts.backup),
         "restore": restore,
-        "stop": ("prepare", "nearer-uploads", "drain", "stop", "fence"),
+        "stop": ("nearer-uploads", "prepare", "drain", "stop", "fence"),
         "sync": carry,
         "switch": (
             "way-back",

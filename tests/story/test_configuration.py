@@ -230,6 +230,25 @@ def test_what_only_the_manifest_names(tmp_path: Path) -> None:
         assert new_settings(site)["pages"] == str(new / "pages")
 
 
+def test_two_formats_for_one_file(tmp_path: Path) -> None:
+    """Rules that would be lost, because the recipe reads the file otherwise, are refused."""
+    with site_at(tmp_path / "site") as site:
+        (site.data / "more.yaml").write_text("a: 1\n")
+        file = site.data / "notes.yaml"
+        file.write_text(f"{file.read_text(encoding='utf-8')}more: more.yaml\n", encoding="utf-8")
+        recipe = site.recipe.read_text(encoding="utf-8")
+        more = "  - {path_from: {file: notes.yaml, key: more}, format: yaml}\ndatabases:\n"
+        site.recipe.write_text(recipe.replace("databases:\n", more, 1), encoding="utf-8")
+        rule = "{path: more.yaml, format: ini, rewrite: [{key: a, to: port}]}"
+        site.write_manifest(extra=f"configuration: [{rule}]\n")
+        refused = site.run("plan", ok=False)
+        assert (refused.code, "error: configuration-format" in refused.err) == (2, True), (
+            refused.err
+        )
+        assert "more.yaml is to be read as yaml and as ini" in refused.err
+        assert "The old side (1.0) serves" in refused.err
+
+
 OWN = """\
 configuration:
   - {path: notes.yaml, rewrite: [{key: pages, to: path}]}

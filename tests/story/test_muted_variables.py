@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.story.test_mutes import CHECKED, Sink, post
-from tests.testbed.contained import contained_site_at
+from tests.testbed.contained import ContainedSite, contained_site_at
 from tests.testbed.engine import GATEWAY, Engine
 from tests.testbed.far import FarSite
 from tests.testbed.machines import Machine
 from tests.testbed.moments import Moments
 from tests.testbed.site import HERE, Site, eventually, site_at
 
-from crossfade.model import Side
+from crossfade.model import Run, Side
 
 EFFECTS = """\
 effects:
@@ -89,24 +90,64 @@ def test_here(tmp_path: Path, sink: Sink, engine: Engine) -> None:
         cut_over_and_rehearsed_without(site, sink)
 
 
+def test_given_by_a_shell(tmp_path: Path, sink: Sink, engine: Engine) -> None:
+    """Nothing that comes over gives them, so they are asked about, before the rehearsal as before
+    the cutover, though the rehearsal mutes them."""
+    del engine
+    site = Site(tmp_path / "site", recipe=RECIPE)
+    old = site.wired().side(site.wired().manifest.old, Side.OLD)
+    given = {"NOTES_MAIL_SERVER": str(sink.address), "NOTES_MAIL_PASSWORD": SECRET}
+    by_hand = subprocess.Popen(old.service.command(), cwd=site.data, env=given)
+    try:
+        eventually(lambda: old.health.run().holds)
+        site.run("gate", "start", "--yes")
+        assert site.run("rehearse", ok=False).code == 3
+        answers = site.directory / "state" / "configuration" / "decisions.toml"
+        text = answers.read_text(encoding="utf-8")
+        assert text.count('choose = ""') == 2
+        answers.write_text(text.replace('choose = ""', 'choose = "yours"'), encoding="utf-8")
+        cut_over_and_rehearsed_without(site, sink)
+    finally:
+        by_hand.terminate()
+        by_hand.wait()
+        site.close()
+
+
+def test_a_container_that_was_asked_for_unmuted(tmp_path: Path, sink: Sink, engine: Engine) -> None:
+    """What was looked at before without mutes, in the same process, makes no unmuted copy."""
+    with contained_with_mail(tmp_path, sink, engine) as site:
+        wired = site.wired()
+        wired.begin(Run.REHEARSAL, unmuted=True)
+        work = wired.begin(Run.REHEARSAL)
+        work.new.host.write(work.new.installation.data / "first", b"is what makes the container")
+        name = f"{site.containers()[Side.NEW]}-rehearsal"
+        made = json.loads(engine.docker("inspect", name))[0]["Config"]["Env"]
+        assert "NOTES_MAIL_SERVER=" in made
+        assert not [pair for pair in made if SECRET in pair]
+        wired.journal.close()
+
+
 def test_in_a_container(tmp_path: Path, sink: Sink, engine: Engine) -> None:
     """The old container has them, and the new one is made as the old one is."""
+    with contained_with_mail(tmp_path, sink, engine) as site:
+        cut_over_and_rehearsed_without(site, sink)
 
-    def with_mail(words: tuple[str, ...]) -> tuple[str, ...]:
-        if words[0] != "create":
-            return words
-        pairs = (f"NOTES_MAIL_SERVER={sink.address}", f"NOTES_MAIL_PASSWORD={SECRET}")
-        return (*words[:-1], *(word for pair in pairs for word in ("--env", pair)), words[-1])
 
+@contextmanager
+def contained_with_mail(directory: Path, sink: Sink, engine: Engine) -> Iterator[ContainedSite]:
+    """A site whose old container has the variables."""
     plain = engine.docker
 
     def docker(*words: str, **more: Any) -> str:
-        return plain(*with_mail(words), **more)
+        if words[0] == "create":
+            pairs = (f"NOTES_MAIL_SERVER={sink.address}", f"NOTES_MAIL_PASSWORD={SECRET}")
+            words = (*words[:-1], *(w for pair in pairs for w in ("--env", pair)), words[-1])
+        return plain(*words, **more)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(engine, "docker", docker)
-        with contained_site_at(tmp_path / "site", engine, recipe=RECIPE) as site:
-            cut_over_and_rehearsed_without(site, sink)
+        with contained_site_at(directory / "site", engine, recipe=RECIPE) as site:
+            yield site
 
 
 @pytest.mark.whole

@@ -30,7 +30,7 @@ def test_refused_before_any_cutover(make_site: Callable[..., Site]) -> None:
     assert (refused.code, "error: name-refused" in refused.err) == (5, True), refused.err
     assert f"/version as {NAME}: status 403" in refused.err
     assert "The old side (1.0) serves" in refused.err
-    assert "next: crossfade plan   (first allow the name" in refused.err
+    assert "next: crossfade rehearse   (first allow the name" in refused.err
     assert (site.version(), ask(site)) == ("1.0", 200)
     text = site.manifest.read_text(encoding="utf-8")
     site.manifest.write_text(text.replace("traffic: {", "traffic: {names: [], ", 1))

@@ -19,7 +19,7 @@ __all__ = ["found_on", "out_of_scope", "with_the_rest"]
 _TOLD = ("unit", "proxy", "database", "jobs")
 """Components of which something else says what becomes of them."""
 _BRING = "bring it to the new side yourself"
-_NAME = "name it under configuration in crossfade.yaml, or its directory under files"
+_NAME = "name it under configuration in crossfade.yaml"
 
 
 def found_on(site: WiredSite, work: Work) -> Inventory:

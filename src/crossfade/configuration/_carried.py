@@ -19,6 +19,7 @@ from crossfade.configuration._parse import parse
 from crossfade.configuration._parsed import ParsedFile, apply
 from crossfade.configuration._places import Reader, Reads, locate, mapped, references
 from crossfade.configuration._twice import differ_by_places
+from crossfade.errors import UsageError
 from crossfade.model import Finding, Installation
 from crossfade.ports import Judgement, Rendering, RunSetting
 from crossfade.recipes import ConfigurationSpec, EffectSpec, Fingerprints, MuteSpec, Recipe
@@ -178,6 +179,8 @@ class CarriedConfiguration:
                     found[path] = Source(spec, path, key, reader.read(path))
                 elif spec.format == found[path].spec.format:
                     found[path] = replace(found[path], spec=found[path].spec.with_rules(spec))
+                elif spec.rewrite:
+                    raise _two_formats(path, found[path].spec.format, spec.format)
         return list(found.values())
 
     def _findings(
@@ -220,3 +223,12 @@ class CarriedConfiguration:
             if source.is_relative_to(self._old.config):
                 named[str(source.relative_to(self._old.config))] = (path, data)
         return named
+
+
+def _two_formats(path: Path, first: str, second: str) -> UsageError:
+    return UsageError(
+        "configuration-format",
+        f"{path.name} is to be read as {first} and as {second}, so the rules of one would be lost.",
+        where=f"{path}; what the recipe and crossfade.yaml say of it",
+        next="edit crossfade.yaml, then: crossfade plan",
+    )

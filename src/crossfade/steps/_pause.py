@@ -23,26 +23,17 @@ _PATIENCE = 10.0
 """For how many seconds we try to reach the live side's machine before the switch goes on."""
 
 
-def begin(
-    work: Work,
-    live: Parts,
-    idle: Parts,
-    *,
-    reads: bool = False,
-    at_last: Callable[[], None] = lambda: None,
-) -> list[Finding]:
+def begin(work: Work, live: Parts, idle: Parts, *, reads: bool = False) -> list[Finding]:
     """Arm the switch, hold, drain, and stop the live side and its jobs; the caller fences its data.
 
     With ``reads`` the live side goes on, for reads alone, until ``end_reads``.
 
     Before that both sides' programs are loaded, as far as that needs no data: the idle side's to
-    start quickly inside the pause, the live side's to be back quickly should we go back; at_last is
-    what else is done then, as near to the pause as can be."""
+    start quickly inside the pause, the live side's to be back quickly should we go back."""
     with work.timed("prepare"):
         idle.service.prepare()
         with suppress(Failed):  # an insurance only: without it, going back takes longer
             live.service.prepare()
-    at_last()
     lease = work.limits.lease
     revival = [idle.service.burial(), live.service.revival(), *live.jobs.revival()]
     work.dead_man.arm(revival, lease)

@@ -77,11 +77,9 @@ def _names(work: Work) -> list[Finding]:
         return []
     finding = work.answers.run()
     if not finding.holds:
-        what = "The new side refuses what the old one answers to users: they ask for a name."
-        next = (
-            "crossfade plan   (first allow the name in the new side's settings; if nobody asks the"
-        )
-        next += " application for it, say in traffic.names what they ask for)"
+        what = "Under a name that users ask for, the new side refuses what the old one answers."
+        next = "crossfade rehearse   (first allow the name in the new side's settings; or say in"
+        next += " traffic.names what requests ask the application for, if it is another)"
         raise Failed("name-refused", what, where=finding.observed, next=next)
     return [finding]
 

@@ -105,10 +105,9 @@ def run(work: Work) -> Evidence:
     _ports.must_be_taken(work)
     work.new.jobs.carry()
     led = _front.insert(work)
+    _bring_nearer(work)  # before anything waits: a program that is held may give up
     reads = work.limits.reads
-    findings = led + begin(
-        work, work.old, work.new, reads=reads, at_last=lambda: _bring_nearer(work)
-    )
+    findings = led + begin(work, work.old, work.new, reads=reads)
     with beside(lambda: [] if reads else stopped(work.old)) as seen, work.timed("fence"):
         for database in work.old.databases.values():
             work.held.callback(database.fence().close)
@@ -136,8 +135,8 @@ def undo(work: Work) -> Evidence:
 def _bring_nearer(work: Work) -> None:
     """Files that came since the first copy, so that the pause has only those of a moment."""
     for name, tree in work.old.files.items():
-        with work.timed(f"nearer {name}"):
-            tree.copy_to(work.new.files[name])
+        with work.timed(f"nearer {name}"), work.progress(f"what came to {name}") as progress:
+            tree.copy_to(work.new.files[name], progress)
             work.new.files[name].digest()
             tree.digest()
 
