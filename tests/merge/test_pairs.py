@@ -16,7 +16,7 @@ from tests.testbed import WHOLE
 
 from crossfade.merge import Verdict, merge_files
 
-ADMINISTRATORS = 40 if WHOLE else 3
+ADMINISTRATORS = 40 if WHOLE else 5
 FLOOR = 0.94
 
 
