@@ -20,6 +20,15 @@ RATE = 200
 SECONDS = 120  # at most
 
 
+def loaded(address: tuple[str, str]) -> subprocess.Popen[bytes]:
+    """The load on an address, in a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.gateway.load", *address, str(RATE), str(SECONDS), "7"],
+        stdout=subprocess.PIPE,
+        cwd=Path(__file__).parents[2],
+    )
+
+
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("kind", KINDS)
 def test_there_and_out_under_load(tmp_path: Path, kind: str) -> None:
@@ -28,11 +37,7 @@ def test_there_and_out_under_load(tmp_path: Path, kind: str) -> None:
     with place_at(kind, tmp_path) as place, ExitStack() as opened:
         gate, old, server = place.gate, place.old, place.server
         address = (server.address.host, str(server.address.port))
-        load = subprocess.Popen(
-            [sys.executable, "-m", "tests.gateway.load", *address, str(RATE), str(SECONDS), "7"],
-            stdout=subprocess.PIPE,
-            cwd=Path(__file__).parents[2],
-        )
+        load = loaded(address)
         try:
             until(lambda: len(old.seen) > RATE, "the load has begun")
             before = Download(server, 16 << 20, 4.0)
@@ -75,3 +80,33 @@ def test_there_and_out_under_load(tmp_path: Path, kind: str) -> None:
         assert (status["served_after_drain"], status["failed"], status["cut"]) == (0, 0, 0)
         assert total > RATE
         assert gate.status()["total"] - total < RATE / 2, "the gate is out of the way"
+
+
+@pytest.mark.timeout(180)
+def test_led_to_the_gate_at_a_quiet_hour(tmp_path: Path) -> None:
+    """Apache breaks connections off when it is reloaded, and says so; a pause after that reload,
+    and the switch, lose nothing at all."""
+    with place_at("apache", tmp_path) as place:
+        before = place.front().plan().warnings
+        warning = before[-1]
+        assert warning.startswith("at each of its reloads, logrotate's too, Apache httpd breaks")
+        assert warning.endswith("and none in the cutover: crossfade gate install")
+        place.front().insert(place.on, "by hand")
+        assert place.front().plan().warnings == before[:-1]
+        load = loaded((place.server.address.host, str(place.server.address.port)))
+        try:
+            until(lambda: len(place.old.seen) > RATE, "the load has begun")
+            assert all(finding.holds for finding in place.front().insert(place.on, "cutover-1"))
+            assert place.front().inserted_by() == "by hand"
+            place.gate.hold(lease=20.0, at_most=40.0)
+            assert place.gate.driver.drain(20.0).in_flight == 0
+            place.gate.driver.switch(Side.NEW)
+            place.gate.driver.release()
+            until(lambda: len(place.new.seen) > 2 * RATE, "the new side serves")
+            load.terminate()
+            result = json.loads(load.communicate(timeout=PATIENCE)[0])
+        finally:
+            load.kill()
+            load.wait()
+        assert result["failures"] == []
+        assert result["sent"] > 3 * RATE

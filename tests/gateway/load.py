@@ -14,6 +14,7 @@ import hashlib
 import json
 import random
 import resource
+import select
 import signal
 import ssl
 import sys
@@ -76,7 +77,7 @@ class Load:
     async def _connection(self, keep: bool) -> Connection:
         while keep and self.idle:
             reader, writer = self.idle.pop()
-            if not reader.at_eof() and not writer.is_closing():
+            if not reader.at_eof() and not writer.is_closing() and not _dropped(writer):
                 return reader, writer
             writer.close()
         return await asyncio.open_connection(self.host, self.port, ssl=self.tls)
@@ -102,6 +103,14 @@ class Load:
             "failures": self.failures[:50],
             "longest": round(self.longest, 3),
         }
+
+
+def _dropped(writer: asyncio.StreamWriter) -> bool:
+    """Whether the kernel knows already that the server closed it, which the loop may hear of only
+    after its other work.  Whoever keeps connections (urllib3, browsers) asks before a request."""
+    asked = select.poll()
+    asked.register(writer.get_extra_info("socket").fileno(), select.POLLIN | select.POLLRDHUP)
+    return bool(asked.poll(0))
 
 
 async def _run(load: Load, rate: float, seconds: float) -> None:

@@ -35,6 +35,8 @@ _ROUNDS = 3
 _RATE = 200
 """Requests a second, those of the demo's own client among them."""
 _FRONTS = ("haproxy", *KINDS, "redirect", "redirect-behind-apache", "dns")
+_LED_BEFORE = ("apache",)
+"""Whose own reload breaks connections off: led to the gate at a quiet hour, as the plan says."""
 Fronted = tuple[RealSite, Address, str]
 
 
@@ -95,6 +97,8 @@ def _stand_before(site: RealSite, kind: str, directory: Path, stack: ExitStack) 
     server = stack.enter_context(web_server(kind, directory / kind, site.old))
     site.traffic["front"] = yaml.safe_load(server.manifest)
     site.write_manifest(site.subject.checks(site.directory))
+    if kind in _LED_BEFORE:
+        site.run("gate", "install", "--yes")
     return server.address
 
 
@@ -112,7 +116,8 @@ def _out_of_the_way(site: RealSite) -> None:
 
 def failed_by_us(failures: list[str], kind: str) -> list[str]:
     """The failures but those of a web server's own reload."""
-    return beyond_reloads(failures, kind, reloads=1) if kind in KINDS else failures
+    reloads = kind in KINDS and kind not in _LED_BEFORE
+    return beyond_reloads(failures, kind, reloads=1) if reloads else failures
 
 
 def test_three_in_a_row(fronted: Fronted) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,8 @@ class PlannedFront:
     programs: tuple[str, ...] = ()
     """What its processes are called."""
     title = ""
+    reload_loses = ""
+    """What of its clients' requests its own reload may lose; empty when nothing of note."""
 
     def __init__(
         self, spec: FrontSpec, way: Way, host: Host, directory: Path, memory: FrontMemory
@@ -106,7 +109,14 @@ class PlannedFront:
     def plan(self) -> FrontPlan:
         """What ``insert`` would change; see the port."""
         self.must_hold(self.name)
-        return self._shown(self.insertion())
+        shown = self._shown(self.insertion())
+        if not self.reload_loses or not shown.difference:
+            return shown
+        before = (
+            f"{self.reload_loses}; to have that reload at a quiet hour, and none in the cutover: "
+            "crossfade gate install"
+        )
+        return replace(shown, warnings=(*shown.warnings, before))
 
     def plan_out(self, to: Side) -> FrontPlan:
         """What ``take_out`` would change; see the port."""

@@ -29,6 +29,10 @@ class ApacheFront(ConfiguredFront):
 
     programs = ("apache2", "httpd")
     title = "Apache httpd"
+    reload_loses = (
+        "at each of its reloads, logrotate's too, Apache httpd breaks off kept connections, and a "
+        "request that comes on one at that moment fails"
+    )
 
     def usual_check(self) -> tuple[str, ...]:
         """Its own checker; ``apachectl`` knows the variables of the distribution."""
