@@ -94,12 +94,14 @@ Group www-data
 Mutex file:{d}
 {modules}
 <IfModule mpm_event_module>
-    # a held request has a thread of its own; where all are busy, kept connections are closed
-    ThreadLimit 400
-    ThreadsPerChild 400
-    ServerLimit 20
+    # A held request has a thread of its own.  A process without an idle one closes the kept
+    # connections on which requests come, and one that ends, as too many are idle, all of them.
+    ThreadLimit 4000
+    ThreadsPerChild 4000
+    ServerLimit 4
+    StartServers 1
     MaxRequestWorkers 8000
-    StartServers 2
+    MaxSpareThreads 8000
 </IfModule>
 ListenBacklog 4096
 Listen {plain}
