@@ -11,7 +11,7 @@ from crossfade.errors import CrossfadeError, Refused, UsageError
 from crossfade.model import Finding, Run, Side
 from crossfade.needs import Need
 from crossfade.planning import make_plan, room
-from crossfade.ports import Front, FrontPlan, Names
+from crossfade.ports import BY_HAND, Front, FrontPlan, Names
 from crossfade.upgrade import (
     STORY,
     Site,
@@ -100,7 +100,7 @@ def lead_to_gate(site: Site) -> None:
         work.step = "gate-install"
         targets = {p.installation.side: p.installation.address for p in (work.old, work.new)}
         work.traffic.ensure(targets)
-        _tell(work, front.insert(work, "gate install"))
+        _tell(work, front.insert(work, BY_HAND))
 
 
 def lead_past_gate(site: Site) -> None:

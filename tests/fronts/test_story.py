@@ -59,3 +59,28 @@ def test_there_and_back_and_there(make_site: Make, tmp_path: Path, kind: str) ->
         failures = client.failures + second.failures
         assert beyond_reloads(failures, kind, reloads=4) == []
         assert second.lost(server.address) == set()
+
+
+def test_led_by_hand(make_site: Make, tmp_path: Path) -> None:
+    """What the operator has led to the gate stays there through a cutover and a rollback, so the
+    server is not reloaded and nobody's request fails; by hand it comes out again, to the byte."""
+    site = make_site()
+    with web_server("apache", tmp_path / "apache", site.old) as server:
+        behind(site, server)
+        before = server.bytes()
+        site.run("gate", "start", "--yes")
+        site.run("gate", "install", "--yes")
+        inside = server.bytes()
+        assert inside != before
+        with Client(server.address, stays_behind=True, drops_closed=True) as client:
+            site.run("rehearse")
+            site.run("cutover", "--yes")
+            assert site.version(server.address) == "2.0"
+            site.run("rollback", "--yes", "--accept-loss")
+            assert site.version(server.address) == "1.0"
+        assert client.failures == []
+        assert server.bytes() == inside
+        assert server.log().count("Doing graceful restart") == 1
+        site.run("gate", "remove", "--yes")
+        assert server.bytes() == before
+        assert site.version(server.address) == "1.0"

@@ -19,7 +19,7 @@ from crossfade.ports._drivers import (
     Traffic,
     not_taken,
 )
-from crossfade.ports._fronts import Front, FrontMemory, FrontPlan
+from crossfade.ports._fronts import BY_HAND, Front, FrontMemory, FrontPlan
 from crossfade.ports._machines import (
     Host,
     Install,
@@ -55,6 +55,7 @@ from crossfade.ports._values import (
 from crossfade.ports._work import Backups, Committing, Journal, Parts, Step, Teller, Work
 
 __all__ = [
+    "BY_HAND",
     "BOUNDS",
     "PACE",
     "Backups",

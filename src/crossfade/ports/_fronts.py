@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from crossfade.model import Finding, Side
 from crossfade.ports._drivers import Doing
 
-__all__ = ["Front", "FrontMemory", "FrontPlan"]
+__all__ = ["BY_HAND", "Front", "FrontMemory", "FrontPlan"]
+
+BY_HAND: Final = "gate install"
+"""Who asked for an insertion when an operator did; else it is an attempt's label."""
 
 
 @dataclass(frozen=True, slots=True)

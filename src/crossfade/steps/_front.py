@@ -6,9 +6,9 @@ fails it is told, with the command that does it later, and nothing that serves i
 
 from crossfade.errors import CrossfadeError, JournalError
 from crossfade.model import Finding, Problem, Side
-from crossfade.ports import Work
+from crossfade.ports import BY_HAND, Work
 
-__all__ = ["insert", "lead_past", "preview", "take_back"]
+__all__ = ["insert", "lead_back", "lead_past", "preview", "take_back"]
 
 
 def preview(work: Work) -> tuple[tuple[str, ...], tuple[Problem, ...], tuple[str, ...]]:
@@ -45,6 +45,19 @@ def take_back(work: Work) -> list[Finding]:
         work.tell("where it leads stays as it is; next: crossfade gate status")
         return []
     return lead_past(work, Side.OLD) if ours else []
+
+
+def lead_back(work: Work) -> list[Finding]:
+    """The old side serves again: what a cutover inserted is taken out.  What an operator led to the
+    gate before stays there, as do the web server's files; its reload would cost requests."""
+    try:
+        stays = work.front is not None and work.front.inserted_by() == BY_HAND
+    except JournalError:
+        stays = False
+    if not stays or work.front is None:
+        return lead_past(work, Side.OLD)
+    claim = f"{work.front.name} is led as before the cutover"
+    return [Finding(claim, "it is", f"to the gate, by crossfade {BY_HAND}", "journal", True)]
 
 
 def lead_past(work: Work, to: Side) -> list[Finding]:

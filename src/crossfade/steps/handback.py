@@ -103,7 +103,7 @@ def finish(work: Work) -> Evidence:
     work.new.service.stop(work.limits.stop)  # ends the one that was loaded for going on
     for carrier in work.carriers.values():
         findings += carrier.let_go()
-    findings += _front.lead_past(work, Side.OLD)
+    findings += _front.lead_back(work)
     if work.names and not work.names.complete(Side.OLD):
         findings += lead_names(work, Side.OLD)
     return Evidence(name, tuple(findings), {"pause_ended": ended, "stands": stands(work.new)})
