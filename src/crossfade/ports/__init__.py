@@ -55,8 +55,8 @@ from crossfade.ports._values import (
 from crossfade.ports._work import Backups, Committing, Journal, Parts, Step, Teller, Work
 
 __all__ = [
-    "BY_HAND",
     "BOUNDS",
+    "BY_HAND",
     "PACE",
     "Backups",
     "Carrier",
