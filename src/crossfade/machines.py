@@ -27,7 +27,6 @@ from crossfade.model import Endpoint, Installation, Side
 from crossfade.ports import Database, Files, Host, Service
 from crossfade.recipes import PartSpec, fill
 from crossfade.serving import process_spec
-from crossfade.surroundings import moved
 
 __all__ = ["Machines"]
 
@@ -231,6 +230,8 @@ class Machines:
         """The program of a side; on the old side only started and stopped."""
         if spec.service.driver == "docker":
             return self._docker(spec, process, host)
+        from crossfade.surroundings import moved
+
         kind = driver("services", spec.service.driver)
         if spec.service.driver != "systemd":
             made: Service = kind(process, self.manifest.state / "run")

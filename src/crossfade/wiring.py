@@ -30,10 +30,10 @@ from crossfade.ports import Front, Host, Install, Jobs, KeptBackup, Limits, Name
 from crossfade.provisioning import Provisioning
 from crossfade.recipes import fill
 from crossfade.serving import Joined, held_installation, process_spec
-from crossfade.surroundings import Surroundings
 
 if TYPE_CHECKING:
     from crossfade.needs import Need
+    from crossfade.surroundings import Surroundings
 
 __all__ = ["Joined", "WiredSite", "open_site"]
 
@@ -213,9 +213,7 @@ class WiredSite:
         there = self.side(new, Side.NEW, serves=run is Run.ROLLBACK)
         both = {Side.OLD: old, Side.NEW: there}
         directory = manifest.state / "upgrades" / self.upgrade / label
-        tag = self._tag(run)
         sides = {side: (joined.host, joined.installation) for side, joined in both.items()}
-        final = manifest.new.installation(recipe.application, Side.NEW)
         specs = {Side.OLD: manifest.old, Side.NEW: new}
 
         def environment(there: Installation) -> dict[str, str]:
@@ -230,7 +228,7 @@ class WiredSite:
             old.host,
             self._also(new),
             judge,
-            final,
+            manifest.new.installation(recipe.application, Side.NEW),
             lambda _: around.settings(there.service),
         )
         return AttemptWork(
@@ -249,7 +247,7 @@ class WiredSite:
             directory=directory,
             journal=self.journal,
             find_carriers=lambda: {
-                name: database.carrier(there.databases[name], directory, tag)
+                name: database.carrier(there.databases[name], directory, self._tag(run))
                 for name, database in old.databases.items()
             },
             front=self.front,
@@ -262,6 +260,8 @@ class WiredSite:
     def _around(self, old: Joined, new: SideSpec) -> Surroundings:
         """How the old program is run, for a new side; of this nothing is muted, so that a rehearsal
         asks what its cutover will."""
+        from crossfade.surroundings import Surroundings
+
         spec, machines = self.manifest.old, self.machines
         machines.taken = machines.muted = {}
         given = [machines.environment(one, machines.at(one)) for one in (spec, new)]

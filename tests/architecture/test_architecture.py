@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import importlib
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -43,6 +45,15 @@ def test_no_place_of_a_machine(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     for host in ("pypi" + ".org", "pythonhosted" + ".org", "npmjs" + ".org", "debian" + ".org"):
         assert host not in text
+
+
+def test_what_only_a_run_needs_is_loaded_by_it_alone() -> None:
+    """``status`` answers at once: it loads no merge, no settings, no HTTP client."""
+    words = "import sys, crossfade.wiring; print(*sys.modules)"
+    loaded = subprocess.check_output((sys.executable, "-c", words), text=True).split()
+    assert "crossfade.manifest" in loaded
+    for name in ("crossfade.merge", "crossfade.configuration", "crossfade.gateway", "http.client"):
+        assert name not in loaded
 
 
 def test_exported_names_are_sorted_and_there() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tests.configuration.scratch import Site, failing
 
-from crossfade.configuration import mentions
+from crossfade.recipes import mentions
 
 
 @pytest.mark.parametrize(

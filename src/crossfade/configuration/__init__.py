@@ -11,7 +11,6 @@ from crossfade.configuration._places import Reads, locate, mapped
 from crossfade.configuration._private import write_private
 from crossfade.configuration._running import answer_to
 from crossfade.configuration._stock import Stock
-from crossfade.recipes import mentions
 
 __all__ = [
     "CarriedConfiguration",
@@ -26,6 +25,5 @@ __all__ = [
     "judge_of",
     "locate",
     "mapped",
-    "mentions",
     "write_private",
 ]

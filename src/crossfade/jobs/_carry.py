@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from crossfade.configuration import mentions
 from crossfade.drivers.services.unit_text import rewritten
 from crossfade.jobs._find import TIMER, Found, is_comment
+from crossfade.recipes import mentions
 
 __all__ = ["Job", "Move", "NotCarried", "accounts", "carried", "ended"]
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from crossfade.configuration import mentions
 from crossfade.ports import Host
+from crossfade.recipes import mentions
 
 __all__ = ["CRON", "TIMER", "Found", "find", "is_comment"]
 
