@@ -19,7 +19,8 @@ __all__ = ["CRON", "TIMER", "Found", "find", "is_comment"]
 
 CRON: Final = "cron job in"
 TIMER: Final = "timer"
-# One line each: kind, file or timer, what of it, text; with tabs between them.
+# One line each: kind, file or timer, what of it, text; with tabs between them.  Where systemd does
+# not run (sd_booted(3)) no timer does, and systemctl would look through all files for a second.
 _LOOK: Final = r"""
 LC_ALL=C; export LC_ALL
 for f in /etc/crontab /etc/cron.d/* /etc/cron.hourly/* /etc/cron.daily/* /etc/cron.weekly/* \
@@ -33,7 +34,7 @@ for f in /etc/crontab /etc/cron.d/* /etc/cron.hourly/* /etc/cron.daily/* /etc/cr
     fi
 done
 printf 'account\t\t\t%s\n' "$(id -u)"
-command -v systemctl >/dev/null || exit 0
+[ -d /run/systemd/system ] || exit 0
 systemctl list-unit-files --type=timer --state=enabled --no-legend --no-pager 2>/dev/null |
 while read -r timer rest; do
     unit=$(systemctl show -p Unit --value -- "$timer" 2>/dev/null)
