@@ -21,6 +21,7 @@ from crossfade.gateway.late import LateComers
 from crossfade.gateway.limits import Limits
 from crossfade.gateway.measures import Measures
 from crossfade.gateway.names import AskedNames
+from crossfade.gateway.pace import Pace
 from crossfade.gateway.pause import Counters, GateState
 from crossfade.gateway.record import Recorder
 from crossfade.gateway.relay import Relay
@@ -89,8 +90,9 @@ class Gate:
         self.empty = asyncio.Event()  # set when nothing is in flight any more
         self._queue: list[tuple[int, Exchange]] = []
         self._numbers = 0
-        self._pace = 0  # above zero while a release is under way
-        self._stall: asyncio.TimerHandle | None = None
+        self._usual = 0  # how many were in flight when the last hold began
+        self._pace: Pace | None = None  # while a release is under way
+        self._look: asyncio.TimerHandle | None = None
 
     # Requests.
 
@@ -164,6 +166,8 @@ class Gate:
         if stage is Stage.IN_FLIGHT:
             self.in_flight.discard(exchange)
             self.passing.discard(exchange)
+            if self._pace:
+                self._pace.ended()
         elif stage is Stage.WAITING:
             self.waiting.discard(exchange)
         self.measures.add(exchange, self.state.side)
@@ -282,6 +286,8 @@ class Gate:
             self.generation += 1
             self.pool.close()
         if state.hold is not None:
+            if before.hold is None:
+                self._usual = len(self.in_flight)
             self._end_release()
             if state.drained is not before.drained:
                 self.counters.served_after_drain = 0
@@ -291,19 +297,18 @@ class Gate:
             self.passing.clear()
         self.relay.become(state)
 
-    def release(self, pace: int) -> None:
-        """Let those go that wait, at most ``pace`` in flight until none waits."""
+    def release(self, step: int) -> None:
+        """Let those go that wait, ``step`` more than were in flight before the hold, until none
+        waits: see ``Pace``."""
         if self.waiting:
-            self._pace = pace
-            self._stall = self.loop.call_later(
-                self.limits.release_stall_seconds, self._stalled, pace
-            )
+            self._pace = Pace(step, self._usual, len(self.waiting))
+            self._look_again(self._pace)
         self._let_go()
 
     def _let_go(self) -> None:
         """Dispatch from the queue as far as the pace allows."""
         while self.state.hold is None and self.waiting:
-            if self._pace and len(self.in_flight) >= self._pace:
+            if self._pace and len(self.in_flight) >= self._pace.allowed:
                 return
             _, exchange = heapq.heappop(self._queue)
             if exchange in self.waiting:
@@ -313,20 +318,24 @@ class Gate:
             self._queue.clear()
             self._end_release()
 
-    def _stalled(self, step: int) -> None:
-        """Answers that take long (long polls) must not keep the others waiting: let more go."""
-        if self._pace:
-            self._pace += step
-            self._stall = self.loop.call_later(
-                self.limits.release_stall_seconds, self._stalled, step
-            )
+    def _look_again(self, pace: Pace) -> None:
+        """See after a while whether more may go."""
+
+        def look() -> None:
+            now = monotonic()
+            ages = (now - (exchange.sent_at or now) for exchange in self.in_flight)
+            pace.look(ages, len(self.waiting), seconds)
+            self._look_again(pace)
             self._let_go()
 
+        seconds = self.limits.release_look_seconds
+        self._look = self.loop.call_later(seconds, look)
+
     def _end_release(self) -> None:
-        self._pace = 0
-        if self._stall is not None:
-            self._stall.cancel()
-            self._stall = None
+        self._pace = None
+        if self._look is not None:
+            self._look.cancel()
+            self._look = None
 
     def set_recorder(self, path: str | None) -> None:
         """Write requests to ``path`` from now on.  Raises OSError and changes nothing."""

@@ -55,8 +55,8 @@ class Limits:
     pool_size: int = 256
     replays: int = 3
 
-    # A paced release goes on when answers take longer than this: long polls must not block it.
-    release_stall_seconds: float = 1.0
+    # How often a release looks whether more requests may go at once.
+    release_look_seconds: float = 1.0
     # Ending: how long requests in flight may take after SIGTERM.
     grace_seconds: float = 10.0
     backlog: int = 4_096
