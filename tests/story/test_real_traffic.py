@@ -35,6 +35,8 @@ _ROUNDS = 3
 _RATE = 200
 """Requests a second, those of the demo's own client among them."""
 _FRONTS = ("haproxy", *KINDS, "redirect", "redirect-behind-apache", "dns")
+_THREADS = 8000
+"""Of one process of Apache: each request has one, from the hold until the queue is empty again."""
 _LED_BEFORE = ("apache",)
 """Whose own reload breaks connections off: led to the gate at a quiet hour, as the plan says."""
 Fronted = tuple[RealSite, Address, str]
@@ -80,7 +82,7 @@ def _stand_before(site: RealSite, kind: str, directory: Path, stack: ExitStack) 
         site.start()
         if kind == "redirect":
             return users
-        left_alone = web_server("apache", directory / "apache", users)
+        left_alone = web_server("apache", directory / "apache", users, _THREADS)
         return stack.enter_context(left_alone).address
     if kind == "dns":
         servers, dns = zone_servers(directory, (Bind, Knot), ttl=2)
@@ -94,7 +96,7 @@ def _stand_before(site: RealSite, kind: str, directory: Path, stack: ExitStack) 
         site.start()
         return site.gate
     site.start()
-    server = stack.enter_context(web_server(kind, directory / kind, site.old))
+    server = stack.enter_context(web_server(kind, directory / kind, site.old, _THREADS))
     site.traffic["front"] = yaml.safe_load(server.manifest)
     site.write_manifest(site.subject.checks(site.directory))
     if kind in _LED_BEFORE:

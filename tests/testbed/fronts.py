@@ -96,12 +96,12 @@ Mutex file:{d}
 <IfModule mpm_event_module>
     # A held request has a thread of its own.  A process without an idle one closes the kept
     # connections on which requests come, and one that ends, as too many are idle, all of them.
-    ThreadLimit 4000
-    ThreadsPerChild 4000
+    ThreadLimit {threads}
+    ThreadsPerChild {threads}
     ServerLimit 4
     StartServers 1
-    MaxRequestWorkers 8000
-    MaxSpareThreads 8000
+    MaxRequestWorkers {all_threads}
+    MaxSpareThreads {all_threads}
 </IfModule>
 ListenBacklog 4096
 Listen {plain}
@@ -205,7 +205,7 @@ _MODULES = (
 class WebServer:
     """A web server before ``old``; ``site`` is the file that names it, behind a link."""
 
-    def __init__(self, kind: str, directory: Path, old: Address) -> None:
+    def __init__(self, kind: str, directory: Path, old: Address, threads: int = 2000) -> None:
         self.kind, self.directory, self.old = kind, directory, old
         plain, tls, admin = free_ports(3)
         self.address, self.tls = Address("127.0.0.1", plain), Address("127.0.0.1", tls)
@@ -218,6 +218,8 @@ class WebServer:
             "tls": self.tls,
             "tls_port": tls,
             "plain_port": plain,
+            "threads": threads,
+            "all_threads": 2 * threads,
             "admin": f"127.0.0.1:{admin}",
             "modules": "\n".join(
                 f"LoadModule {name}_module /usr/lib/apache2/modules/mod_{name}.so"
@@ -347,11 +349,13 @@ class WebServer:
 
 
 @contextmanager
-def web_server(kind: str, directory: Path, old: Address) -> Iterator[WebServer]:
-    """A running web server that is ended."""
+def web_server(
+    kind: str, directory: Path, old: Address, threads: int = 2000
+) -> Iterator[WebServer]:
+    """A running web server that is ended.  Apache has so many threads in a process."""
     program = {"apache": "apache2", "traefik": str(_TRAEFIK)}.get(kind, kind)
     assert shutil.which(program), "sh tools/test-services"
-    server = WebServer(kind, directory, old)
+    server = WebServer(kind, directory, old, threads)
     try:
         server.start()
         yield server
