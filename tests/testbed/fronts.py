@@ -104,6 +104,8 @@ Mutex file:{d}
     MaxSpareThreads {all_threads}
 </IfModule>
 ListenBacklog 4096
+# as long as others keep them: a request may come on one just as its time is over
+KeepAliveTimeout 75
 Listen {plain}
 Listen {tls} https
 ProxyTimeout 90
