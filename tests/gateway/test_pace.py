@@ -65,7 +65,7 @@ def test_nothing_is_answered_at_first() -> None:
     pace = Pace(STEP, 8, 500)
     pace.look([1.0] * 40, 460, SECONDS)
     pace.look([2.0] * 72, 428, SECONDS)
-    assert pace.allowed == 8 + 3 * STEP
+    assert pace.allowed == 3 * STEP
 
 
 def test_slow_and_able_to_do_much_at_once() -> None:
@@ -74,3 +74,15 @@ def test_slow_and_able_to_do_much_at_once() -> None:
     for _ in range(60):
         played.second(100)
     assert played.waiting == 0
+
+
+def test_never_more_than_a_step_at_once() -> None:
+    """An application's queue of connections may be short, however many it had at once before."""
+    pace = Pace(STEP, 100, 500)
+    seen = [pace.allowed]
+    for waiting in (400, 300, 200, 100, 0):
+        for _ in range(100):
+            pace.ended()
+        pace.look([0.1] * pace.allowed, waiting, SECONDS)
+        seen.append(pace.allowed)
+    assert seen == [32, 64, 96, 128, 132, 132]

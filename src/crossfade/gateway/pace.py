@@ -1,9 +1,9 @@
 """How many requests may be in flight at once while others wait.
 
 After a pause many wait, and the application has just been started: if all of them went at once,
-one of its workers would take hundreds of connections and be busy with nothing else.  So as many go
-as were in flight when the hold began, and a step more.  Beyond that there are three reasons to let
-more go, and each is looked for once a second:
+one of its workers would take hundreds of connections and be busy with nothing else.  So a step goes,
+and from second to second a step more, up to one more than were in flight when the hold began.  There
+are three reasons to let more go than that:
 
 * Nothing was answered: every place may be taken by a long poll.
 * Some have been in flight for much longer than the others are (by Little's law the usual time is
@@ -25,12 +25,12 @@ _REST = 5
 
 
 class Pace:
-    """One release.  step is a number of requests, usual how many were in flight before it;
+    """One release.  step is a number of requests, usual how many were in flight before the hold;
     allowed is how many may be now.  Times are in seconds."""
 
     def __init__(self, step: int, usual: int, waiting: int) -> None:
-        self.allowed = self._least = step + usual
-        self._step = step
+        self.allowed = self._step = step
+        self._least = step + usual
         self._left = waiting
         self._done = 0
         self._more = 0  # tried, and of use
@@ -51,7 +51,7 @@ class Pace:
         self._try(done, waiting)
         usual = len(ages) * seconds / done
         long = sum(age > max(seconds, _MUCH * usual) for age in ages)
-        self.allowed = self._least + self._more + long
+        self.allowed = min(self._least + self._more + long, self.allowed + self._step)
 
     def _try(self, done: int, waiting: int) -> None:
         """A step more while the queue is long for long; back if that was of no use."""

@@ -36,7 +36,7 @@ __all__ = [
 ]
 
 PACE = 32
-"""Requests that a release has in flight at once: below the least queue of connections that
+"""Requests that a release sends at once: below the least queue of connections that
 applications usually have (Twisted's is 50).  ``haproxy.lua`` has it for holds that end alone."""
 
 
