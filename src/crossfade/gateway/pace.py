@@ -18,10 +18,10 @@ from collections.abc import Iterable
 
 __all__ = ["Pace"]
 
-_MUCH = 3
-_OF_USE = 1.1
-_SLOWLY = 0.9
-_REST = 5
+_MUCH = 3  # times the usual time in flight
+_OF_USE = 1.1  # so much more is answered, where a try was of use
+_SLOWLY = 0.9  # of the queue are left a second later
+_REST = 5  # looks until it is tried again
 
 
 class Pace:
