@@ -73,12 +73,12 @@ class Place:
 
 
 @contextmanager
-def place_at(kind: str, directory: Path) -> Iterator[Place]:
-    """All of it, running."""
+def place_at(kind: str, directory: Path, threads: int = 400) -> Iterator[Place]:
+    """All of it, running; for threads see ``web_server``."""
     with App("old") as old, App("new") as new:
         gate = GateProcess(directory, old.address, new.address)
         try:
-            with web_server(kind, directory / kind, old.address) as server:
+            with web_server(kind, directory / kind, old.address, threads) as server:
                 place = Place(server, gate, old, new)
                 yield place
                 place.journal.close()

@@ -86,7 +86,7 @@ def test_there_and_out_under_load(tmp_path: Path, kind: str) -> None:
 def test_led_to_the_gate_at_a_quiet_hour(tmp_path: Path) -> None:
     """Apache breaks connections off when it is reloaded, and says so; a pause after that reload,
     and the switch, lose nothing at all."""
-    with place_at("apache", tmp_path) as place:
+    with place_at("apache", tmp_path, threads=4000) as place:
         before = place.front().plan().warnings
         warning = before[-1]
         assert warning.startswith("at each of its reloads, logrotate's too, Apache httpd breaks")

@@ -63,10 +63,12 @@ class Load:
         writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
         await writer.drain()
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
+        if not head.startswith("http/1.1 200 "):
+            raise ValueError(f"wrong answer: {head[:60]!r}")
         length = int(head.split("content-length:")[1].split("\r\n")[0])
         answer = json.loads(await reader.readexactly(length))
-        if not head.startswith("http/1.1 200 ") or answer["path"] != path:
-            raise ValueError(f"wrong answer: {head[:60]!r}")
+        if answer["path"] != path:
+            raise ValueError(f"the answer to another: {answer['path']!r}")
         if answer["md5"] != hashlib.md5(body, usedforsecurity=False).hexdigest():
             raise ValueError("the body was changed")
         if keep and "connection: close" not in head:

@@ -98,7 +98,7 @@ Mutex file:{d}
     # connections on which requests come, and one that ends, as too many are idle, all of them.
     ThreadLimit {threads}
     ThreadsPerChild {threads}
-    ServerLimit 4
+    ServerLimit {processes}
     StartServers 1
     MaxRequestWorkers {all_threads}
     MaxSpareThreads {all_threads}
@@ -207,7 +207,7 @@ _MODULES = (
 class WebServer:
     """A web server before ``old``; ``site`` is the file that names it, behind a link."""
 
-    def __init__(self, kind: str, directory: Path, old: Address, threads: int = 2000) -> None:
+    def __init__(self, kind: str, directory: Path, old: Address, threads: int = 400) -> None:
         self.kind, self.directory, self.old = kind, directory, old
         plain, tls, admin = free_ports(3)
         self.address, self.tls = Address("127.0.0.1", plain), Address("127.0.0.1", tls)
@@ -221,7 +221,8 @@ class WebServer:
             "tls_port": tls,
             "plain_port": plain,
             "threads": threads,
-            "all_threads": 2 * threads,
+            "processes": max(4, 8000 // threads),
+            "all_threads": max(4, 8000 // threads) * threads,
             "admin": f"127.0.0.1:{admin}",
             "modules": "\n".join(
                 f"LoadModule {name}_module /usr/lib/apache2/modules/mod_{name}.so"
@@ -352,7 +353,7 @@ class WebServer:
 
 @contextmanager
 def web_server(
-    kind: str, directory: Path, old: Address, threads: int = 2000
+    kind: str, directory: Path, old: Address, threads: int = 400
 ) -> Iterator[WebServer]:
     """A running web server that is ended.  Apache has so many threads in a process."""
     program = {"apache": "apache2", "traefik": str(_TRAEFIK)}.get(kind, kind)
