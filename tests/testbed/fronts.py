@@ -352,9 +352,7 @@ class WebServer:
 
 
 @contextmanager
-def web_server(
-    kind: str, directory: Path, old: Address, threads: int = 400
-) -> Iterator[WebServer]:
+def web_server(kind: str, directory: Path, old: Address, threads: int = 400) -> Iterator[WebServer]:
     """A running web server that is ended.  Apache has so many threads in a process."""
     program = {"apache": "apache2", "traefik": str(_TRAEFIK)}.get(kind, kind)
     assert shutil.which(program), "sh tools/test-services"
