@@ -56,6 +56,10 @@ def lead_back(work: Work) -> list[Finding]:
         stays = False
     if not stays or work.front is None:
         return lead_past(work, Side.OLD)
+    work.tell(
+        f"{work.front.name} still leads to the gate, as before the cutover: the old side serves"
+    )
+    work.tell("to lead it past the gate: crossfade gate remove")
     claim = f"{work.front.name} is led as before the cutover"
     return [Finding(claim, "it is", f"to the gate, by crossfade {BY_HAND}", "journal", True)]
 
