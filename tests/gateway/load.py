@@ -21,6 +21,8 @@ import sys
 import time
 from typing import Any
 
+import uvloop
+
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
@@ -124,8 +126,10 @@ def serve_load(load: Load, rate: float, seconds: float) -> None:
     """Run it, until SIGTERM at the latest, and print its report."""
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a hold keeps many connections
-    asyncio.run(_run(load, rate, seconds))
-    sys.stdout.write(json.dumps(load.report()) + "\n")
+    uvloop.run(_run(load, rate, seconds))
+    # Not sys.stdout, which with PYTHONUNBUFFERED writes as much as the pipe takes, and no more.
+    with open(1, "w", encoding="ascii", closefd=False) as out:
+        out.write(json.dumps(load.report()) + "\n")
 
 
 def main(host: str, port: str, rate: str, seconds: str, seed: str, certificate: str = "") -> None:

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from tests.gateway.scratch import GateProcess
+from tests.gateway.scratch import GateProcess, until
 from tests.testbed.network import outside, own_network
 
 from crossfade.model import Address
@@ -20,6 +20,7 @@ listener = socket.socket()
 listener.bind(("10.77.0.2", 9000))
 listener.listen({QUEUE})
 print("listens", flush=True)
+input()  # until its queue is full
 def serve(connection):
     data = b""
     while len(data.partition(b"\\r\\n\\r\\n")[2]) < {BODY}:
@@ -43,13 +44,17 @@ while True:
 def test_no_upload_is_lost(tmp_path: Path) -> None:
     """Bodies of several segments, more at once than its kernel can remember: all are answered."""
     with own_network(), outside() as there:
+        wire = "tc qdisc replace dev w1 root tbf burst 1600 latency 10s rate"
+        counted = ("nstat", "-asz", "TcpExtTCPReqQFullDoCookies")
         # Its answers come slowly, so that more handshakes are under way than its queue holds.
-        slowly = "tbf rate 400kbit burst 1600 latency 10s"
-        there.run("sh", "-c", f"tc qdisc add dev w1 root {slowly}")
+        there.run(*f"{wire} 10kbit".split())
         slow = subprocess.Popen(
-            there.command((sys.executable, "-c", _SLOW)), stdout=subprocess.PIPE
+            there.command((sys.executable, "-c", _SLOW)),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
         )
         try:
+            assert slow.stdin
             assert slow.stdout
             slow.stdout.readline()
             address = Address("10.77.0.2", 9000)
@@ -58,13 +63,15 @@ def test_no_upload_is_lost(tmp_path: Path) -> None:
                 request = b"POST /x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n"
                 request += b"Content-Length: %d\r\n\r\n" % BODY + bytes(BODY)
                 with ThreadPoolExecutor(REQUESTS) as pool:
-                    answers = list(pool.map(gate.talk, [request] * REQUESTS))
+                    answers = pool.map(gate.talk, [request] * REQUESTS)
+                    until(lambda: int(there.run(*counted).split()[-2]) > 0, "the queue is full")
+                    there.run(*f"{wire} 400kbit".split())
+                    slow.stdin.write(b"\n")
+                    slow.stdin.flush()
+                failed = [one for one in answers if not one.startswith(b"HTTP/1.1 200 ")]
             finally:
                 gate.close()
-            counted = there.run("nstat", "-asz", "TcpExtTCPReqQFullDoCookies")
         finally:
             slow.kill()
             slow.communicate()
-    failed = [answer for answer in answers if not answer.startswith(b"HTTP/1.1 200 ")]
     assert failed == []
-    assert int(counted.split()[-2]) > 0, "the queue was never full"

@@ -23,6 +23,7 @@ from crossfade.gateway.measures import Measures
 from crossfade.gateway.names import AskedNames
 from crossfade.gateway.pace import Pace
 from crossfade.gateway.pause import Counters, GateState
+from crossfade.gateway.probe import Probe
 from crossfade.gateway.record import Recorder
 from crossfade.gateway.relay import Relay
 from crossfade.gateway.tls import Tls
@@ -33,10 +34,6 @@ from crossfade.model import Side
 __all__ = ["TOKEN_FIELD", "Gate"]
 
 _log = logging.getLogger("crossfade.gateway")
-
-_STANDS = 0.1
-"""Seconds after which a connection counts as the application's.  What forwards a container's port
-accepts before the application listens, and breaks off at once."""
 
 TOKEN_FIELD = b"x-crossfade-token"
 """The field of a request that is sent to see whether it comes by here."""
@@ -74,7 +71,7 @@ class Gate:
         self.ending = False
         self.strangers = 0  # how often a side had a certificate that is not trusted
         self.farewell = False  # clients are asked to leave: nobody is led here any more
-        self.unproven = False  # the side may just be starting: nobody has asked it
+        self.probe = Probe(limits.connect_seconds)
         self.clients: set[ClientConnection] = set()
         self.tunnels: set[Tunnel] = set()
         self.relay = Relay(self)
@@ -251,6 +248,8 @@ class Gate:
             return None
         generation = self.generation
         peer = self.tls.to(side) if self.tls else None
+        if self.probe.wanted and not peer and not await self.probe.answers(target):
+            return None
         with suppress(OSError, TimeoutError):
             async with asyncio.timeout(self.limits.connect_seconds):
                 _, upstream = await self.loop.create_connection(
@@ -266,9 +265,6 @@ class Gate:
                 if self.strangers == 1:
                     _log.error("%s has another certificate than the gate: not trusted", target)
                 return None
-            if self.unproven:
-                await asyncio.sleep(_STANDS)
-                self.unproven = upstream.transport.is_closing()
             return upstream
         return None
 

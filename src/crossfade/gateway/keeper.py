@@ -325,5 +325,5 @@ class Keeper:
                 state = state.switched(side)
             await self._save_or_log(state.released(), "the end of the hold")
             _log.warning("the hold ended by itself; traffic goes to %s", state.side.value)
-            self.gate.unproven = True
+            self.gate.probe.wanted = True
             self.gate.release(PACE)

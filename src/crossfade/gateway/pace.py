@@ -1,9 +1,9 @@
 """How many requests may be in flight at once while others wait.
 
 After a pause many wait, and the application has just been started: if all of them went at once,
-one of its workers would take hundreds of connections and be busy with nothing else.  So a step
-goes, and from second to second a step more, up to one more than were in flight when the hold
-began.  There are three reasons to let more go than that:
+it would take hundreds of connections and be busy with nothing else.  So a step goes, and from
+second to second a step more, up to one more than were in flight when the hold began.  There are
+three reasons to let more go than that:
 
 * Nothing was answered: every place may be taken by a long poll.
 * Some have been in flight for much longer than the others are (by Little's law the usual time is

@@ -27,8 +27,10 @@ __all__ = ["Door", "Relay"]
 
 _log = logging.getLogger("crossfade.gateway")
 
-_STANDS = 0.1
-"""Seconds after which the first connection to a side counts as the application's, as the gate's."""
+_STANDS = 0.5
+"""Seconds after which the first connection to a side counts as the application's.  What forwards a
+container's port accepts before the application listens, and breaks off once it has found that out;
+what language is spoken here is not known, so nothing can be asked."""
 
 
 class Door:
