@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import atexit
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -57,6 +57,8 @@ class Machines:
     copy_rate: float | None = None
     taken: Mapping[str, str] = field(default_factory=dict)
     """Variables that the new side's service takes over from the old program."""
+    brought: Collection[str] = ()
+    """Those that come over with its unit, so that they need no default."""
     muted: Mapping[str, str] = field(default_factory=dict)
     """Variables that silence the rehearsal's service, whatever else gives them."""
     _hosts: dict[HostSpec, Host] = field(default_factory=dict)
@@ -313,8 +315,11 @@ class Machines:
     def environment(self, spec: SideSpec, there: Installation) -> dict[str, str]:
         """The service's environment; secrets stay references until the program is started."""
         given = {**self.manifest.recipe.service.environment, **spec.service.environment}
-        taken = self.taken if spec != self.manifest.old else {}
-        known = dict(taken) | {
+        known = dict(self.manifest.recipe.service.defaults)
+        if spec != self.manifest.old:
+            known = {n: value for n, value in known.items() if n not in self.brought}
+            known |= self.taken
+        known |= {
             name: value if is_reference(value) else fill(value, there.variables())
             for name, value in given.items()
         }

@@ -34,6 +34,7 @@ _OURS: Final = "CROSSFADE_"
 _ASKED: Final = "the running program has it, and nothing that comes over gives it to the new side"
 _RUNS: Final = "the recipe says what the new side runs"
 _GIVEN: Final = "the recipe or crossfade.yaml gives the new side a value of its own"
+_DEFAULT: Final = "the old program has it, which goes before what the recipe would give"
 
 
 def moved(old: SideSpec, new: SideSpec) -> dict[str, str]:
@@ -60,8 +61,9 @@ class _Kinds:
 
 class Surroundings:
     """Of one attempt.  service and host are the old side's; given are the variables that recipe and
-    manifest give each side.  What was seen is kept below ``keep`` (mode 0600), because in a pause
-    the old program does not run any more."""
+    manifest give each side, defaults those of the recipe that yield to what the old program has.
+    What was seen is kept below ``keep`` (mode 0600), because in a pause the old program does not
+    run any more."""
 
     def __init__(
         self,
@@ -69,6 +71,7 @@ class Surroundings:
         service: Service,
         host: Host,
         given: tuple[Mapping[str, str], Mapping[str, str]],
+        defaults: Mapping[str, str],
         keep: Path,
     ) -> None:
         old, new = specs
@@ -77,6 +80,8 @@ class Surroundings:
         self._moved = {} if self._carried_by_driver else moved(old, new)
         self._service, self._host = service, host
         self._given_old, self._given_new = given
+        said = new.service.environment
+        self._yielding = {name: value for name, value in defaults.items() if name not in said}
         self._keep = keep
         self._decisions = Decisions(keep / "decisions.toml")
         self._about = " ".join(map(str, (old.host.name, old.root, old.data, old.address)))
@@ -88,14 +93,18 @@ class Surroundings:
     def taken(self) -> dict[str, str]:
         """The variables that the new side's service is given for this; secrets as references to
         files of mode 0600.  Raises UsageError (``decisions-invalid``)."""
-        if self._carried_by_driver:
-            return {}
         return {
             one.setting[-1]: self._as_given(one.setting[-1], one.ours)
             for one in self._of_program()
+            if not self._carried_by_driver or one.setting[-1] in self._yielding
             if one.verdict in ("carried", "rewritten")
             or (one.asked and answer_to(one, self._decisions) == "yours")
         }
+
+    def brought(self) -> set[str]:
+        """The recipe's defaults that the old unit has a value of, which comes over with it."""
+        units = self._kinds == _Kinds("systemd", "systemd")
+        return {*self._seen.told} & {*self._yielding} if units else set()
 
     @property
     def _carried_by_driver(self) -> bool:
@@ -133,6 +142,11 @@ class Surroundings:
         for name, value in self._seen.variables.items():
             there = moved_in(value, self._moved)
             one = RunSetting(PROGRAM, (name,), "needs-review", _ASKED, value, there)
+            if name in self._yielding:
+                if value != self._yielding[name]:
+                    verdict = "carried" if there == value else "rewritten"
+                    yield replace(one, verdict=verdict, why=_DEFAULT)
+                continue
             if self._given_old.get(name) == value and name in self._given_new:
                 continue
             if name in self._given_new:
@@ -156,7 +170,7 @@ class Surroundings:
         except Failed as failed:
             found, self._trouble = None, failed.what
         if found is not None:
-            given = {*self._given_old, *self._given_new}  # nothing of these is ever taken
+            given = {*self._given_old, *self._given_new} - {*self._yielding}  # never taken
             variables = {n: value for n, value in found.variables.items() if n not in given}
             data = {"of": self._about, "variables": variables, "told": found.told}
             write_private(kept, json.dumps(data).encode())
@@ -184,7 +198,7 @@ class Surroundings:
             return _Seen(found, ())
         known = self._service.old_unit().names()
         if self._kinds.new == "systemd":  # its unit brings them
-            return _Seen({name: value for name, value in found.items() if name not in known}, ())
+            found = {name: value for name, value in found.items() if name not in known}
         return _Seen(found, tuple(known))
 
     def _without_usual(self, found: Mapping[str, str]) -> dict[str, str]:

@@ -208,7 +208,7 @@ class WiredSite:
         new = manifest.rehearsal if run is Run.REHEARSAL else manifest.new
         old = self.side(manifest.old, Side.OLD)
         around = self._around(old, new)
-        self.machines.taken = around.taken()
+        self.machines.taken, self.machines.brought = around.taken(), around.brought()
         self.machines.muted = {} if unmuted else recipe.muted_variables
         there = self.side(new, Side.NEW, serves=run is Run.ROLLBACK)
         both = {Side.OLD: old, Side.NEW: there}
@@ -262,11 +262,11 @@ class WiredSite:
         asks what its cutover will."""
         from crossfade.surroundings import Surroundings
 
-        spec, machines = self.manifest.old, self.machines
+        manifest, machines, spec = self.manifest, self.machines, self.manifest.old
         machines.taken = machines.muted = {}
-        given = [machines.environment(one, machines.at(one)) for one in (spec, new)]
-        keep = self.manifest.state / "configuration"
-        return Surroundings((spec, new), old.service, old.host, (given[0], given[1]), keep)
+        given, ours = (machines.environment(one, machines.at(one)) for one in (spec, new))
+        defaults, keep = manifest.recipe.service.defaults, manifest.state / "configuration"
+        return Surroundings((spec, new), old.service, old.host, (given, ours), defaults, keep)
 
     def _also(self, spec: SideSpec) -> Callable[[Installation], Mapping[str, bytes]]:
         """What is written with the configuration of a side on another machine."""

@@ -13,7 +13,7 @@ from tests.testbed.composed import composed_site_at
 from tests.testbed.contained import ContainedSite, contained_site_at
 from tests.testbed.engine import Engine
 from tests.testbed.machines import Machine
-from tests.testbed.site import Site, eventually
+from tests.testbed.site import Site, eventually, recipe_with_defaults
 from tests.testbed.stocked import stocked_recipe
 
 from crossfade.model import Side
@@ -159,10 +159,12 @@ def test_killed_run_leaves_nothing_unknown(engine: Engine, tmp_path: Path) -> No
 def test_variables_of_the_old_program(
     request: pytest.FixtureRequest, engine: Engine, tmp_path: Path, old: str, colour: str
 ) -> None:
-    """Those that were set on the container, or by the unit, are the new container's, and ``config
-    plan`` says so; of the unit's other settings it says that a container has none."""
+    """Those that were set on the container, or by the unit, are the new container's, also where
+    the recipe has a default of them, and ``config plan`` says so; of the unit's other settings it
+    says that a container has none."""
     there = request.getfixturevalue("machines")[0] if old == "machine" else None
-    with contained_site_at(tmp_path / "site", engine, there) as site:
+    recipe = recipe_with_defaults({"NOTES_COLOUR": "grey", "NOTES_POOL": "5"})
+    with contained_site_at(tmp_path / "site", engine, there, recipe=recipe) as site:
         found = site.run("config", "plan", "--json").json
         said = {one["setting"][-1]: one["verdict"] for one in found if one["setting"]}
         assert said["NOTES_COLOUR"] == "carried"
@@ -170,5 +172,5 @@ def test_variables_of_the_old_program(
         site.run("rehearse")
         site.run("cutover", "--yes")
         new = site.containers()[Side.NEW]
-        printed = engine.docker("exec", new, "printenv", "NOTES_COLOUR")
-        assert printed.strip() == colour
+        printed = engine.docker("exec", new, "printenv", "NOTES_COLOUR", "NOTES_POOL")
+        assert printed.split() == [colour, "5"]

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 from tests.testbed.client import Client
-from tests.testbed.site import Site, eventually
+from tests.testbed.site import Site, eventually, recipe_with_defaults
 
 from crossfade.model import Run, Side
 
 SECRET = "planted-secret-0815"
 GIVEN = {
     "NOTES_THREADS": "4",
+    "NOTES_LIMIT": "70",
     "NOTES_PEPPER": SECRET,
     "NOTES_SHELLS_OWN": "1",
     "NOTES_HOME": "{data}/home",
@@ -28,7 +29,8 @@ GIVEN = {
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
     """A site whose old side somebody has started by hand, from a shell of his own."""
-    made = Site(tmp_path / "site")
+    recipe = recipe_with_defaults({"NOTES_LIMIT": "7", "NOTES_POOL": "5"})
+    made = Site(tmp_path / "site", recipe=recipe)
     wired = made.wired()
     old = wired.side(wired.manifest.old, Side.OLD)
     given = {name: value.replace("{data}", str(made.data)) for name, value in GIVEN.items()}
@@ -46,11 +48,14 @@ def site(tmp_path: Path) -> Iterator[Site]:
 
 def test_nothing_of_it_is_lost_silently(site: Site) -> None:
     """Variables that a shell gives everything do not count; the others are asked about, and go to
-    the new program as they were, with its paths.  No secret stands where others may read it."""
+    the new program as they were, with its paths; but what the recipe has a default of is the old
+    program's without a question.  No secret stands where others may read it."""
     assert site.run("rehearse", ok=False).code == 3
     asked = site.run("config", "plan", "--json", ok=False)
     names = {one["setting"][-1] for one in asked.json if one["open"]}
-    assert names == {name for name in GIVEN if name.startswith("NOTES_")}
+    assert names == {name for name in GIVEN if name.startswith("NOTES_")} - {"NOTES_LIMIT"}
+    (limit,) = (one for one in asked.json if one["setting"] == ["NOTES_LIMIT"])
+    assert (limit["verdict"], limit["yours"]) == ("carried", "70"), "a default yields to it"
     assert {one["file"] for one in asked.json if one["open"]} == {"the running program"}
     (start,) = (one for one in asked.json if one["setting"] == ["Service", "ExecStart"])
     assert (start["verdict"], " -u -m notes " in start["yours"]) == ("kept-new", True)
@@ -71,6 +76,8 @@ def test_nothing_of_it_is_lost_silently(site: Site) -> None:
     data = site.directory / "new"
     assert {name: value for name, value in environment.items() if name.startswith("NOTES_")} == {
         "NOTES_THREADS": "4",
+        "NOTES_LIMIT": "70",
+        "NOTES_POOL": "5",
         "NOTES_PEPPER": SECRET,
         "NOTES_HOME": f"{data}/home",
         "NOTES_COLOUR": "{red}",

@@ -12,7 +12,7 @@ from tests.testbed import WHOLE
 from tests.testbed.client import Client
 from tests.testbed.far import FarSite
 from tests.testbed.machines import Machine, added, leavings
-from tests.testbed.site import eventually
+from tests.testbed.site import eventually, recipe_with_defaults
 
 from crossfade.model import Side
 
@@ -155,7 +155,8 @@ def test_forward_back_and_forward_again(
 def test_the_unit_comes_along(make_far_site: Make, machines: Pair) -> None:
     """What the operator had set in the old unit and its drop-ins holds for the new one, with the
     new side's paths; what it ran does not."""
-    site = make_far_site(*machines)
+    recipe = recipe_with_defaults({"NOTES_COLOUR": "grey", "NOTES_POOL": "5"})
+    site = make_far_site(*machines, recipe=recipe)
     job = Path("/etc/cron.d/notes-purge")
     line = b"1 4 * * * notes /srv/notes/old/purge --at :8108\n"
     site.host(Side.OLD).write(job, line, mode=0o644)
@@ -163,8 +164,13 @@ def test_the_unit_comes_along(make_far_site: Make, machines: Pair) -> None:
     site.host(Side.OLD).remove(job)
     why = "it names the old side's port 8108"
     assert f"cron job in {job} ({why}) works for the old side and is not handed over" in said
+    told = [v for v in site.run("config", "plan", "--json").json if "NOTES_COLOUR" in v["setting"]]
+    assert [one["verdict"] for one in told] == ["carried"]
     site.run("rehearse")
     site.run("cutover", "--yes")
+    (pid, *_) = machines[1].run("systemctl", "show", "-P", "MainPID", "notes.service").split()
+    has = machines[1].run("cat", f"/proc/{pid}/environ").split("\0")
+    assert {"NOTES_COLOUR=/var/cache", "NOTES_POOL=5"} <= {*has}, "a default yields to the unit"
     shown = machines[1].run(
         *("systemctl", "show", "notes.service", "--property"),
         "User,LimitNOFILE,ReadWritePaths,ExecStart,ExecStartPre,WorkingDirectory,Restart",

@@ -29,7 +29,7 @@ from crossfade.model import Address, Endpoint, Side
 from crossfade.testing.free_ports import free_ports
 from crossfade.wiring import WiredSite, open_site
 
-__all__ = ["Result", "Site", "tree_bytes"]
+__all__ = ["Result", "Site", "recipe_with_defaults", "tree_bytes"]
 
 HERE = Path(__file__).parent
 
@@ -73,6 +73,12 @@ def make_wheel(directory: Path, version: str) -> Path:
         archive.writestr("notes_modules.pth", f"{Path(psycopg.__file__).parents[1]}\n")
         archive.writestr(f"{info}/RECORD", "")
     return wheel
+
+
+def recipe_with_defaults(defaults: Mapping[str, str]) -> str:
+    """The Notes application's recipe with ``service.defaults``."""
+    recipe = (HERE / "notes.yaml").read_text(encoding="utf-8")
+    return recipe.replace("service:\n", f"service:\n  defaults: {json.dumps(defaults)}\n", 1)
 
 
 @cache

@@ -229,6 +229,7 @@ def _recipe(document: Document, path: Path) -> Recipe:
             start_timeout=float(service.get("start_timeout", 60)),
             stop_timeout=float(service.get("stop_timeout", 30)),
             environment=dict(service.get("environment", {})),
+            defaults=dict(service.get("defaults", {})),
         ),
         health=check_spec(data["health"], base, "health"),
         installed_version=optional("installed_version", equals="{version}", timeout=60),

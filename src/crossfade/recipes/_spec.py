@@ -193,7 +193,8 @@ class ServiceSpec:
 
     preload are modules whose import needs no data (held start); times are in seconds.  migrate is
     a command that must have ended well before the program starts.  held_start False says that the
-    program must not be started before its databases answer.
+    program must not be started before its databases answer.  defaults are variables like those of
+    environment, but what the old program has itself goes before them.
     """
 
     driver: str
@@ -204,6 +205,7 @@ class ServiceSpec:
     start_timeout: float = 60.0
     stop_timeout: float = 30.0
     environment: Mapping[str, str] = field(default_factory=dict)
+    defaults: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
