@@ -139,6 +139,7 @@ class RealSite(Site):
         self.traffic: dict[str, Any] = {"listen": str(self.gate)}
         self.everywhere = False  # whether the old side listens at every address
         self.workers = 1  # of the old MLflow; each serves one request at a time
+        self.new_workers = ""  # of the new one, instead of the recipe's; each loads all of MLflow
         self.servers: dict[Side, _Reachable] = {}
         self.endpoints: dict[Side, Endpoint] = {}
         self.images = {
@@ -347,6 +348,8 @@ class RealSite(Site):
                 said["host"]["compose"] = f"{self.name}-2"
             if self.where[Side.OLD] == "here" or not isinstance(where, Machine):
                 said["service"] = {"user": subject.application}
+            if self.new_workers:
+                said["service"]["environment"] = {"MLFLOW_WORKERS": self.new_workers}
         if side in self.endpoints:
             said["databases"] = {"main": self._database(side)}
         return said

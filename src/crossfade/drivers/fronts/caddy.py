@@ -30,6 +30,10 @@ class CaddyFront(ConfiguredFront):
 
     programs = ("caddy",)
     title = "Caddy"
+    reload_loses = (
+        "Caddy closes idle kept connections when it is reloaded, and a request that comes on one "
+        "at just that moment fails"
+    )
 
     @property
     def _adapter(self) -> tuple[str, ...]:

@@ -27,6 +27,10 @@ class NginxFront(ConfiguredFront):
 
     programs = ("nginx",)
     title = "nginx"
+    reload_loses = (
+        "nginx closes idle kept connections when it is reloaded, and a request that comes on one "
+        "at just that moment fails"
+    )
 
     def usual_check(self) -> tuple[str, ...]:
         """Its own checker."""
