@@ -18,7 +18,7 @@ from crossfade.model import Side
 
 Make = Callable[..., FarSite]
 Pair = tuple[Machine, Machine]
-WAYS = "ls -d /run/crossfade-way-* 2>/dev/null || :"
+WAYS = "ls -d /run/crossfade-way-*%s 2>/dev/null || :"
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -32,9 +32,9 @@ def site(make_far_site: Make, machines: Pair) -> FarSite:
     return made
 
 
-def ways(machines: Pair) -> list[str]:
-    """What there is of straight ways."""
-    return [line for one in machines for line in one.run("sh", "-c", WAYS).split()]
+def ways(machines: Pair, inside: str = "") -> list[str]:
+    """What there is of straight ways, or of one file in them."""
+    return [line for one in machines for line in one.run("sh", "-c", WAYS % inside).split()]
 
 
 def test_told_and_done(site: FarSite, machines: Pair) -> None:
@@ -55,7 +55,7 @@ def test_killed_in_the_middle(site: FarSite, machines: Pair) -> None:
     host.run(("sh", "-c", "truncate -s 900M zeros"), cwd=HOME / "old/uploads")
     with machines[1].slow(300):
         process = site.popen("rehearse")
-        eventually(lambda: len(ways(machines)) == 2, 120)
+        eventually(lambda: len(ways(machines, "/ready")) == 2, 120)
         key = machines[0].run("sh", "-c", "cat /run/crossfade-way-*/key").splitlines()[1]
         process.send_signal(signal.SIGKILL)
         process.communicate()
