@@ -207,6 +207,26 @@ class HostContract:
             time.sleep(0.05)
         assert (place / "end").exists() <= (way == "reading")
 
+    def test_stream_whose_command_forks_all_the_time(self, place: Path) -> None:
+        """Nothing of it is left either: each process has begun the next one before it is seen."""
+        host, note = self.host(), place / "last"
+        chain = 'echo $$ >"$2"; [ "$3" -gt 9999 ] || exec sh -c "$1" - "$1" "$2" $(($3 + 1)) &'
+        order = 'sh -c "$1" - "$1" "$2" 0; exec sleep 300'
+
+        def leave() -> None:
+            with host.reading(("sh", "-c", order, "-", chain, str(note))):
+                deadline = time.monotonic() + 30
+                while not note.exists():
+                    assert time.monotonic() < deadline
+                    time.sleep(0.02)
+                raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            leave()
+        last = note.read_text()
+        time.sleep(0.3)
+        assert note.read_text() == last
+
     def test_write_and_read(self, place: Path) -> None:
         """A file is written whole, with its mode, below parents that were missing."""
         host, path = self.host(), place / "deep" / "er" / "file"

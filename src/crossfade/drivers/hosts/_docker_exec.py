@@ -32,7 +32,7 @@ _SAID: Final = 400
 _KILLED: Final = 128 + 9
 _KILL: Final = (
     "for f in /proc/[0-9]*/stat; do read -r l <$f || continue; set -- ${l##*) }; "
-    '[ "$4" != PID ] || { f=${f%/stat}; kill -s KILL ${f#/proc/}; }; done 2>/dev/null; :'
+    '[ "$4" != PID ] || kill -KILL "-$3"; done 2>/dev/null; :'
 )
 
 

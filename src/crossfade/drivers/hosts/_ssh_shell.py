@@ -105,13 +105,13 @@ def tools_line(token: str, orders: Sequence[str], values: Mapping[str, str]) -> 
 
 def ending(pid: int, mark: str, session: int = 0) -> str:
     """Shell text that kills an earlier shell of ours, if it is still that one, with all of its
-    session and of that which sudo gave it."""
+    session and of that which sudo gave it.  By groups: nobody forks while his group is killed."""
     sessions = "|".join(str(one) for one in (pid, session) if one > 1)
     return (
         f"if grep -q crossfade-{mark} /proc/{pid}/cmdline 2>/dev/null; then "
         'for _cf_f in /proc/[0-9]*/stat; do read -r _cf_l <"$_cf_f" || continue; '
-        f"set -- ${{_cf_l##*) }}; case $4 in {sessions}) _cf_f=${{_cf_f%/stat}}; "
-        'kill -s KILL "${_cf_f#/proc/}";; esac; done 2>/dev/null; fi'
+        f'set -- ${{_cf_l##*) }}; case $4 in {sessions}) kill -KILL "-$3";; esac; '
+        "done 2>/dev/null; fi"
     )
 
 
