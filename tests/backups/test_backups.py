@@ -24,8 +24,6 @@ from crossfade.wiring import open_site
 
 Make = Callable[..., Site]
 
-pytestmark = pytest.mark.timeout(300)
-
 
 def partials(site: Site) -> list[Path]:
     """Backups that were begun and never proven."""

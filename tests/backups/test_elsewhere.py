@@ -25,8 +25,6 @@ from crossfade.model import Run
 
 Make = Callable[..., Site]
 
-pytestmark = pytest.mark.timeout(300)
-
 
 def kept_far(site: Site, sshd: Sshd, vault: Path) -> None:
     """Let backups go to a directory of the other machine."""

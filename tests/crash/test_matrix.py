@@ -21,8 +21,6 @@ Make = Callable[..., Site]
 
 ONLY_A_REHEARSAL = '[ "$1" = rehearsal ]'
 
-pytestmark = pytest.mark.timeout(600)
-
 
 def chunks(points: list[str], size: int) -> list[list[str]]:
     """The points in groups; a group is one test.

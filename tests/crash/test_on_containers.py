@@ -12,8 +12,6 @@ from tests.testbed.client import Client
 from tests.testbed.contained import ContainedSite, contained_site_at
 from tests.testbed.engine import Engine
 
-pytestmark = pytest.mark.timeout(600)
-
 _POINTS = ["cutover.sync.start.after-act", "cutover.switch.commit.after-act"]
 _MORE = ["cutover.stop.drain.before-act", "cutover.stop.stop.after-act"]
 

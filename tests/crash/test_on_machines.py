@@ -19,7 +19,7 @@ from crossfade.model import Side
 Make = Callable[..., FarSite]
 Pair = tuple[Machine, Machine]
 
-pytestmark = pytest.mark.timeout(3600 if WHOLE else 600)
+pytestmark = pytest.mark.timeout(3600 if WHOLE else 900)
 
 _PARTS = 6 if WHOLE else 1
 """All points of a cutover take about an hour."""

@@ -24,8 +24,6 @@ Make = Callable[..., Site]
 
 ONLY_A_REHEARSAL = '[ "$1" = rehearsal ]'
 
-pytestmark = pytest.mark.timeout(900)
-
 
 OTHERS = (
     *(".install.", ".configure.", "files-uploads", "digest-uploads", "undo-install"),

@@ -17,8 +17,6 @@ from crossfade.errors import Failed
 from crossfade.model import Side
 from crossfade.needs import _volumes
 
-pytestmark = pytest.mark.timeout(600)
-
 
 def container(image: str, *mounts: dict[str, Any]) -> dict[str, Any]:
     """What an engine says of a container, as far as it is read."""

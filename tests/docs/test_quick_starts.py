@@ -18,8 +18,6 @@ from tests.testbed.engine import Engine
 from tests.testbed.far import FarSite, far_site_at
 from tests.testbed.machines import Machine
 
-pytestmark = pytest.mark.timeout(600)
-
 PAGE = (DOCS / "how-to" / "quick-starts.md").read_text(encoding="utf-8")
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _OWN = {"root", "data", "address", "listen", "application", "ssh", "docker", "image", "compose"}

@@ -22,8 +22,6 @@ from crossfade.model import Run
 PAGE = (DOCS / "how-to" / "restore-a-backup.md").read_text(encoding="utf-8")
 Make = Callable[..., Site]
 
-pytestmark = pytest.mark.timeout(300)
-
 
 def on_page(heading: str) -> list[list[str]]:
     """The commands below a heading, as words."""

@@ -22,7 +22,6 @@ def killed(site: Site, point: str, *words: str) -> None:
     assert result.code == -9, (point, result.code, result.out, result.err)
 
 
-@pytest.mark.timeout(300)
 def test_by_hand(make_site: Callable[..., Site], tmp_path: Path) -> None:
     """``gate install`` and ``gate remove`` killed anywhere: the next completes, or takes back."""
     site = make_site()
@@ -54,7 +53,6 @@ def test_by_hand(make_site: Callable[..., Site], tmp_path: Path) -> None:
             assert not through()
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     "point",
     ["front-files.after-act", pytest.param("front-reload.after-act", marks=pytest.mark.whole)],

@@ -29,7 +29,6 @@ def loaded(address: tuple[str, str]) -> subprocess.Popen[bytes]:
     )
 
 
-@pytest.mark.timeout(180)
 @pytest.mark.parametrize("kind", KINDS)
 def test_there_and_out_under_load(tmp_path: Path, kind: str) -> None:
     """Insert, hold 3 s, drain, switch, release, lead to the new side: no request that goes through
@@ -82,7 +81,6 @@ def test_there_and_out_under_load(tmp_path: Path, kind: str) -> None:
         assert gate.status()["total"] - total < RATE / 2, "the gate is out of the way"
 
 
-@pytest.mark.timeout(180)
 @pytest.mark.parametrize(
     ("kind", "loses"),
     [

@@ -192,7 +192,6 @@ def own_trust(own: Pair) -> ssl.SSLContext:
 
 
 @pytest.mark.whole
-@pytest.mark.timeout(120)
 def test_under_load(place: Place) -> None:
     """From another machine, half on kept connections: led to the gate, held for 3 s, switched; no
     request fails, and the old side gets none after the drain."""
@@ -276,7 +275,6 @@ def test_there_and_back(site: tuple[Site, Address]) -> None:
 
 
 @pytest.mark.whole
-@pytest.mark.timeout(120)
 def test_to_the_end(site: tuple[Site, Address]) -> None:
     """Cut over, retire: the redirect stays, for the new side has another address, and the report
     says so."""
@@ -342,7 +340,6 @@ def test_not_ended_when_more_came() -> None:
 
 
 @pytest.mark.whole
-@pytest.mark.timeout(120)
 def test_clients_that_never_rest(site: tuple[Site, Address]) -> None:
     """Who asks again at once stays on a connection past the gate until the old side stops: that
     breaks, once for each connection at most, and no acknowledged write is lost."""

@@ -71,7 +71,6 @@ def test_what_is_in_its_way(running: tuple[Site, Address], tmp_path: Path) -> No
     site.manifest.write_text(text)
 
 
-@pytest.mark.timeout(300)
 def test_killed(running: tuple[Site, Address]) -> None:
     """Killed beside the kernel's rules: the next command completes, or takes back."""
     site, public = running

@@ -7,7 +7,6 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import pytest
 from tests.gateway.scratch import GateProcess, until
 from tests.testbed.network import outside, own_network
 
@@ -40,7 +39,6 @@ while True:
 """
 
 
-@pytest.mark.timeout(150)
 def test_no_upload_is_lost(tmp_path: Path) -> None:
     """Bodies of several segments, more at once than its kernel can remember: all are answered."""
     with own_network(), outside() as there:

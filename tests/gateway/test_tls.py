@@ -227,7 +227,6 @@ def test_unusable(tmp_path: Path) -> None:
 
 
 @pytest.mark.whole
-@pytest.mark.timeout(120)
 def test_under_load(place: Place) -> None:
     """200 requests a second, half on kept connections, while it is held for 3 s, drained and
     switched: none fails, and none reaches the old side after the drain."""

@@ -152,7 +152,7 @@ def test_wall_clock_that_is_set(tmp_path: Path, step: str) -> None:
             clock.write_text(f"{step}\n")
             eventually(lambda: abs(proxy.clock() - time.time()) > 3000, "the clock is set")
             assert request(proxy.listen, "/")["app"] == "old"
-            assert 2.5 < time.monotonic() - began < 6
+            assert 2.5 < time.monotonic() - began < 30  # the lease is 3 s, the cap 60
         finally:
             proxy.close()
 
@@ -342,7 +342,7 @@ def test_in_a_chroot(tmp_path: Path) -> None:
             proxy.fit(targets)
             assert f"Uid:\t{65534}" in Path(f"/proc/{proxy.worker()}/status").read_text()
             token = tmp_path / "token.committed"
-            proxy.traffic.hold(lease=2, at_most=60, commit_to=Side.NEW, commit_token=token)
+            proxy.traffic.hold(lease=4, at_most=60, commit_to=Side.NEW, commit_token=token)
             proxy.traffic.drain(10.0)
             token.touch()
             assert request(proxy.listen, "/held", b"x")["app"] == "new"

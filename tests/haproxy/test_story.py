@@ -47,7 +47,6 @@ def fronted(tmp_path: Path) -> Iterator[Fronted]:
         proxy.close()
 
 
-@pytest.mark.timeout(300)
 def test_killed_in_the_hold(fronted: Fronted) -> None:
     """A cutover that is killed before its commit: the old side serves again by itself; after it:
     the new one.  No request fails, no write is lost."""
@@ -75,7 +74,6 @@ def test_killed_in_the_hold(fronted: Fronted) -> None:
     assert site.version() == "2.0"
 
 
-@pytest.mark.timeout(300)
 def test_restarted_in_the_hold(fronted: Fronted) -> None:
     """HAProxy dies and comes back in the middle of a cutover: it holds again, and one side serves
     in the end, with every acknowledged write; what its clients had open with it is broken."""
@@ -109,7 +107,6 @@ def test_restarted_in_the_hold(fronted: Fronted) -> None:
     assert (state.held, state.served_after_drain) == (False, 0)
 
 
-@pytest.mark.timeout(300)
 def test_trouble_is_told_in_four_sentences(fronted: Fronted) -> None:
     """A configuration that does not parse or names another address, a reload that is refused, a
     HAProxy that is gone: what, where, now and next; and the old side serves."""
@@ -145,7 +142,6 @@ def test_trouble_is_told_in_four_sentences(fronted: Fronted) -> None:
     assert site.version() == "1.0"
 
 
-@pytest.mark.timeout(300)
 def test_forward_back_and_forward_again(fronted: Fronted) -> None:
     """Nothing fails and nothing is lost; after going back the configuration is as before to the
     byte, after retiring it differs in the address alone."""

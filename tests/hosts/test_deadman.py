@@ -47,10 +47,10 @@ def test_fires_when_nobody_renews(tmp_path: Path) -> None:
 def test_renewed_it_does_not_fire(tmp_path: Path) -> None:
     """As long as somebody renews nothing happens; standing down ends it."""
     switch = LocalDeadMan(tmp_path / "d")
-    switch.arm([("touch", str(tmp_path / "fired"))], 1.0)
-    until = time.monotonic() + 2.5
+    switch.arm([("touch", str(tmp_path / "fired"))], 3.0)
+    until = time.monotonic() + 5.0
     while time.monotonic() < until:
-        assert switch.renew(1.0) is True
+        assert switch.renew(3.0) is True
         time.sleep(0.1)
     assert switch.stand_down() is True
     assert switch.stand_down() is True, "asked again, the answer is the same"
@@ -75,11 +75,11 @@ def test_handed_over(tmp_path: Path) -> None:
 def test_commit_is_one_act(tmp_path: Path) -> None:
     """The commit's token exists if, and only if, commit succeeded; it fires no more."""
     switch = LocalDeadMan(tmp_path / "d")
-    switch.arm([("touch", str(tmp_path / "fired"))], 1.0)
+    switch.arm([("touch", str(tmp_path / "fired"))], 3.0)
     assert not switch.commit_token.exists()
     assert switch.commit() is True
     assert switch.commit_token.exists()
-    time.sleep(1.5)
+    time.sleep(3.5)
     assert (switch.state(), (tmp_path / "fired").exists()) == ("committed", False)
     with pytest.raises(Failed, match="used already"):
         switch.arm([], 1.0)

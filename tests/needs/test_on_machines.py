@@ -7,7 +7,6 @@ import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import pytest
 from tests.testbed.far import FarSite
 from tests.testbed.machines import Machine, leavings
 from tests.testbed.site import eventually
@@ -16,8 +15,6 @@ from crossfade.model import Side
 
 Make = Callable[..., FarSite]
 Pair = tuple[Machine, Machine]
-
-pytestmark = pytest.mark.timeout(300)
 
 NOWHERE = "172.31.243.254:8109"
 """In the network of the machines, and nobody's."""

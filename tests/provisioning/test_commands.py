@@ -18,8 +18,6 @@ from tests.testbed.site import Result
 from crossfade.errors import Failed
 from crossfade.model import Side
 
-pytestmark = pytest.mark.timeout(600)
-
 
 @pytest.fixture
 def site(engine: Engine, tmp_path: Path) -> Iterator[ProvisionedSite]:

@@ -14,8 +14,6 @@ from tests.testbed.provisioned import ProvisionedSite, provisioned_site_at
 from crossfade.drivers.containers import LABEL
 from crossfade.model import Side
 
-pytestmark = pytest.mark.timeout(600)
-
 
 @pytest.fixture
 def site(engine: Engine, tmp_path: Path) -> Iterator[ProvisionedSite]:

@@ -18,8 +18,6 @@ from tests.testbed.stocked import stocked_recipe
 
 from crossfade.model import Side
 
-pytestmark = pytest.mark.timeout(600)
-
 
 def standing(engine: Engine) -> dict[str, set[str]]:
     """What an engine has."""

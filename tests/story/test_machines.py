@@ -19,8 +19,6 @@ from crossfade.model import Side
 Make = Callable[..., FarSite]
 Pair = tuple[Machine, Machine]
 
-pytestmark = pytest.mark.timeout(600)
-
 ALL_JOBS = {"timer", "table", "script"}
 
 

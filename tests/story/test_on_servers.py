@@ -22,8 +22,6 @@ Make = Callable[..., Site]
 HAVE = {"old: database", "old: role", "old: user", "old: right", "old: table"}
 """Kinds of what belongs to the old database itself."""
 
-pytestmark = pytest.mark.timeout(600)
-
 
 @pytest.fixture(params=KINDS)
 def kind(request: pytest.FixtureRequest) -> str:

@@ -14,8 +14,6 @@ from tests.testbed.site import Site
 
 Make = Callable[..., Site]
 
-pytestmark = pytest.mark.timeout(600)
-
 
 class Reader(threading.Thread):
     """Asks for the version all the time.  seen are the answers, longest the longest wait for one,

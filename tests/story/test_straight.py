@@ -20,8 +20,6 @@ Make = Callable[..., FarSite]
 Pair = tuple[Machine, Machine]
 WAYS = "ls -d /run/crossfade-way-*%s 2>/dev/null || :"
 
-pytestmark = pytest.mark.timeout(600)
-
 
 @pytest.fixture
 def site(make_far_site: Make, machines: Pair) -> FarSite:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tests.synapse.running import demo, went_well
 
-pytestmark = [pytest.mark.synapse, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.synapse
 
 
 def test_demo(tmp_path: Path) -> None:

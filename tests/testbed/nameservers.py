@@ -29,7 +29,7 @@ __all__ = ["Bind", "Knot", "PowerDns", "Server", "loopback", "running", "zone_te
 
 ZONE = "example.test"
 _SCHEMA = Path("/usr/share/pdns-backend-sqlite3/schema/schema.sqlite3.sql")
-_PATIENCE = 20.0
+_PATIENCE = 60.0
 
 
 def loopback(*kinds: type[Server]) -> list[str]:

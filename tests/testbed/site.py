@@ -212,7 +212,7 @@ class Site:
         of ``but`` in it.
 
         A process that watches for us may take a moment to end; so this waits a little."""
-        until = time.monotonic() + 15
+        until = time.monotonic() + 60
         while True:
             found = traces.differences(before, self.stand(), but=but)
             if not found or time.monotonic() > until:
@@ -408,7 +408,7 @@ def tree_bytes(root: Path) -> dict[str, str]:
     }
 
 
-def eventually(condition: Any, timeout: float = 20.0) -> None:
+def eventually(condition: Any, timeout: float = 60.0) -> None:
     """Wait until a condition holds; fail when it does not in time."""
     until = time.monotonic() + timeout
     while not condition():

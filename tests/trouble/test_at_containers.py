@@ -20,8 +20,6 @@ from crossfade.model import Side
 
 STARTING = "cutover.sync.start.before-act"
 
-pytestmark = pytest.mark.timeout(300)
-
 
 @pytest.fixture(scope="module")
 def whole_site(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ContainedSite]:
@@ -29,7 +27,7 @@ def whole_site(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iter
     place = tmp_path_factory.mktemp("trouble") / "site"
     with contained_site_at(place, engine, notes=20, uploads=2) as made:
         text = made.recipe.read_text(encoding="utf-8")
-        quick = text.replace("start_timeout: 20", "start_timeout: 4")
+        quick = text.replace("start_timeout: 20", "start_timeout: 10")
         made.recipe.write_text(quick, encoding="utf-8")
         made.run("rehearse")
         yield made

@@ -35,7 +35,7 @@ IN_PAUSE = "cutover.sync.copy-main.before-act"
 """What is done at it is done before the new version is started: what comes then takes a while."""
 LATE = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
 
-pytestmark = pytest.mark.timeout(1800 if WHOLE else 300)
+pytestmark = pytest.mark.timeout(1800 if WHOLE else 900)
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def whole_site(machines: Pair, tmp_path_factory: pytest.TempPathFactory) -> Iter
     place = tmp_path_factory.mktemp("trouble") / "site"
     with far_site_at(place, *machines, notes=20, uploads=2) as made:
         text = made.recipe.read_text(encoding="utf-8")
-        quick = text.replace("start_timeout: 20", "start_timeout: 4")
+        quick = text.replace("start_timeout: 20", "start_timeout: 10")
         assert quick != text
         made.recipe.write_text(quick, encoding="utf-8")
         made.run("rehearse")

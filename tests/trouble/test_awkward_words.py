@@ -44,8 +44,6 @@ NAMES = (
     *(f"$(touch {_NAME})", "`id`", ";id", "%h", "{data}", "tail ", "\udcff"),
 )
 
-pytestmark = pytest.mark.timeout(600)
-
 
 @pytest.fixture(scope="module")
 def places(machines: Pair, engine: Engine) -> Iterator[dict[str, Host]]:

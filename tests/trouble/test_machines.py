@@ -29,8 +29,6 @@ Make = Callable[..., Site]
 
 LIBRARY = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
 
-pytestmark = pytest.mark.timeout(900)
-
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:

@@ -30,7 +30,7 @@ IN_PAUSE = "cutover.stop.after-record"
 BEFORE_COMMIT = "cutover.sync.after-record"
 """The new version is healthy, and nobody uses it yet."""
 
-pytestmark = [pytest.mark.timeout(600), pytest.mark.one_kind]
+pytestmark = pytest.mark.one_kind
 
 
 @pytest.fixture(params=KINDS)

@@ -13,8 +13,6 @@ from tests.testbed.site import Site
 
 from crossfade.model import Side
 
-pytestmark = pytest.mark.timeout(600)
-
 
 @pytest.fixture(params=KINDS)
 def talkative(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Pair]:

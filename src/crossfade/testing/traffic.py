@@ -181,7 +181,7 @@ class TrafficContract:
 
     def test_lease_that_ends(self, trial: Trial) -> None:
         """Without the token the side stays; nobody waits longer; renewing is too late."""
-        trial.hold(lease=1.0)
+        trial.hold(lease=3.0)
         trial.traffic.drain(10.0)
         began = time.monotonic()
         assert trial.ask("/held", b"x") == "old"
@@ -199,7 +199,7 @@ class TrafficContract:
     def test_lease_that_ends_after_the_commit(self, trial: Trial) -> None:
         """With the token what stands in front switches by itself, and it stays so when the token
         goes, also after a restart."""
-        trial.hold(lease=2.0)
+        trial.hold(lease=4.0)
         trial.traffic.drain(10.0)
         trial.token.write_text("")
         assert trial.ask("/held", b"x") == "new"
@@ -215,15 +215,15 @@ class TrafficContract:
 
     def test_cap(self, trial: Trial) -> None:
         """A renewed lease holds on, but no hold outlasts its cap, also when held again."""
-        trial.hold(lease=1.0, at_most=3.0)
+        trial.hold(lease=3.0, at_most=8.0)
         began = time.monotonic()
-        while time.monotonic() - began < 2.0:
-            trial.traffic.renew(1.0)
-            trial.hold(lease=1.0, at_most=100.0)
+        while time.monotonic() - began < 5.0:
+            trial.traffic.renew(3.0)
+            trial.hold(lease=3.0, at_most=100.0)
             assert trial.state().lease_left <= 3.0
         trial.traffic.renew(60.0)
         trial.wait_over()
-        assert 2.5 < time.monotonic() - began < 30
+        assert 7.5 < time.monotonic() - began < 30
         assert trial.ask() == "old"
 
     def test_hold_again_takes_the_new_token(self, trial: Trial) -> None:
