@@ -33,13 +33,14 @@ def wait_healthy(work: Work, parts: Parts, timeout: float) -> Finding:
         if finding.holds:
             return finding
         now = time.monotonic()
-        if now - looked > _LOOK_EVERY:
+        over = now - began > timeout
+        if over or now - looked > _LOOK_EVERY:
             looked = now
             if not parts.service.look().running:
                 raise _failed(parts, "service-died", "was started and ended by itself", finding)
         if time_left(work) <= 0:
             raise _failed(parts, "pause-too-long", "was not healthy within the pause", finding)
-        if now - began > timeout:
+        if over:
             raise _failed(parts, "not-healthy", f"is not healthy after {timeout:.0f} s", finding)
         time.sleep(_ASK_EVERY)
 
