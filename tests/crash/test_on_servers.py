@@ -68,9 +68,15 @@ def killed(site: Site, point: str, *words: str) -> None:
     assert crashed.code == -signal.SIGKILL, f"{point} was not passed:\n{crashed.err}"
 
 
+def old_log(site: Site) -> str:
+    """What the old side said last."""
+    wired = site.wired()
+    return "\n".join(wired.side(wired.manifest.old, Side.OLD).service.log_tail(40))
+
+
 def whole(client: Client, site: Site) -> None:
     """No request failed, and the side that serves has every acknowledged write."""
-    assert client.failures == []
+    assert client.failures == [], old_log(site)
     assert client.lost(site.gate) == set()
 
 
