@@ -8,7 +8,6 @@ import sys
 import time
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import pytest
 from tests.fronts.place import Download, place_at, web_socket
@@ -30,12 +29,6 @@ def loaded(address: tuple[str, str]) -> subprocess.Popen[bytes]:
     )
 
 
-def sent_within(result: dict[str, Any], span: list[float]) -> list[str]:
-    """The failures of requests that were sent between two moments."""
-    sent = zip(result["failures"], result["failed_at"], strict=True)
-    return [failure for failure, at in sent if span[0] < at < span[1]]
-
-
 @pytest.mark.parametrize("kind", KINDS)
 def test_there_and_out_under_load(tmp_path: Path, kind: str) -> None:
     """Insert, hold 3 s, drain, switch, release, lead to the new side: no request that goes through
@@ -48,9 +41,7 @@ def test_there_and_out_under_load(tmp_path: Path, kind: str) -> None:
             until(lambda: len(old.seen) > RATE, "the load has begun")
             before = Download(server, 16 << 20, 4.0)
             early = opened.enter_context(web_socket(server))
-            reloads = [time.monotonic()]
             findings = place.front().insert(place.on, "cutover-1")
-            reloads.append(time.monotonic())
             assert all(finding.holds for finding in findings), findings
             assert before.ended() == before.size
             if kind != "caddy":  # which ends tunnels when it reloads, up to 2.6
@@ -68,9 +59,7 @@ def test_there_and_out_under_load(tmp_path: Path, kind: str) -> None:
             gate.driver.switch(Side.NEW)
             gate.driver.release()
             assert not silent(tunnel, PATIENCE), "tunnels are cut at the switch"
-            reloads.append(time.monotonic())
             findings = place.front().take_out(place.on, Side.NEW)
-            reloads.append(time.monotonic())
             assert all(finding.holds for finding in findings), findings
             total = gate.status()["total"]
             until(lambda: len(place.new.seen) > 4 * RATE, "the new side serves")
@@ -81,10 +70,7 @@ def test_there_and_out_under_load(tmp_path: Path, kind: str) -> None:
             load.wait()
         result = json.loads(out)
         print(f"{kind}: {result}")  # noqa: T201
-        failures = result["failures"]
-        assert result["failed"] == len(failures), result
-        met = sent_within(result, reloads[:2]) + sent_within(result, reloads[2:])
-        assert beyond_reloads(failures, kind, reloads=2, met=met) == [], result
+        assert beyond_reloads(result["failures"], kind, reloads=2) == [], result
         assert result["sent"] > 10 * RATE
         assert result["posts"] == pytest.approx(result["sent"] * 0.4, abs=2)
         late = [one for one in old.seen + old.finished if one[0] > drained]

@@ -40,7 +40,6 @@ class Load:
         self.random = random.Random(seed)
         self.idle: list[Connection] = []
         self.failures: list[str] = []
-        self.failed_at: list[float] = []  # when they were sent, by the machine's monotonic clock
         self.sent = self.posts = 0
         self.longest = 0.0
         self.over = False
@@ -54,7 +53,6 @@ class Load:
                 await self._request(number)
         except Exception as error:  # noqa: BLE001 - every kind of error is a failure
             self.failures.append(f"{number}: {type(error).__name__}: {error}")
-            self.failed_at.append(started)
         self.longest = max(self.longest, time.monotonic() - started)
 
     async def _request(self, number: int) -> None:
@@ -107,7 +105,6 @@ class Load:
             "posts": self.posts,
             "failed": len(self.failures),
             "failures": self.failures[:50],
-            "failed_at": self.failed_at[:50],
             "longest": round(self.longest, 3),
         }
 

@@ -70,7 +70,7 @@ def test_reads_go_on(make_site: Make, kind: str) -> None:
     assert set(reader.seen[:switch]) == {"1.0"}
     assert set(reader.seen[switch:]) == {"2.0"}, "once new, always new"
     assert client.longest > 6, "a write waits for the check that takes so long"
-    assert reader.longest < 6, "a read does not"
+    assert reader.longest < client.longest / 2, "a read does not"
     steps = {step["name"]: step for step in done["runs"][-1]["steps"]}
     claims = [finding["claim"] for finding in steps["stop"]["findings"]]
     assert "the old side answers behind the fence" in claims

@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -34,20 +34,16 @@ Connections of their own are safe but with Caddy 2.6, which opens its listening 
 _CLOSED = ("IncompleteReadError: 0 bytes", "ConnectionReset", "BrokenPipe", "RemoteDisconnected")
 
 
-def beyond_reloads(
-    failures: list[str], kind: str, *, reloads: int, met: Collection[str] = ()
-) -> list[str]:
+def beyond_reloads(failures: list[str], kind: str, *, reloads: int) -> list[str]:
     """The failures that are none of a reload's own: a kept connection that the server closed, with
-    nothing said, is one as far as it does so at any reload.  ``met`` are those of requests that
-    were sent while it was reloaded: on a busy machine they are as many as had to wait then."""
+    nothing said, is one as far as it does so at any reload."""
     others = [one for one in failures if not any(words in one for words in _CLOSED)]
     closed = [one for one in failures if one not in others]
     numbers = [one.partition(":")[0] for one in closed]
     if kind != "caddy":  # odd ones are on connections of their own
         pairs = zip(closed, numbers, strict=True)
         others += [one for one, number in pairs if number.isdigit() and int(number) % 2]
-    beside = [one for one in closed if one not in met]
-    return others if len(beside) <= _RACES[kind] * reloads else failures
+    return others if len(closed) <= _RACES[kind] * reloads else failures
 
 
 _NGINX = """\
